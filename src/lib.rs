@@ -1,0 +1,7 @@
+//! AWS Lambda as one static binary over the Docker Engine.
+
+pub mod api;
+pub mod config;
+pub mod docker;
+pub mod function;
+pub mod observe;
