@@ -1,0 +1,229 @@
+//! Raw values -> `Config`: each value is checked against its range or rule, missing ones become
+//! defaults, the environment goes last. It does no I/O but asks how many CPUs there are.
+
+use std::thread;
+use std::time::Duration;
+
+use super::error::{ConfigError, Place};
+use super::ranges::{self, Range};
+use super::raw::{Setting, Source};
+use super::{Aws, Config, Docker, Execution, Http, Server, Storage, Subnet, text};
+
+const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
+const HOST_VARIABLE: &str = "LAMBDA_RUNTIME_API_HOST";
+const DOCKER_VARIABLE: &str = "DOCKER_HOST";
+
+const BYTES_PER_MB: usize = 1024 * 1024;
+
+pub(super) fn config(
+    source: Source<'_>,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, ConfigError> {
+    let raw = source.parse()?;
+    let check = Check { source };
+    let mut config = Config {
+        file: None,
+        server: Server {
+            address: check
+                .text("server.address", &raw.server.address, text::ADDRESS, text::address)?
+                .unwrap_or(text::DEFAULT_ADDRESS),
+            port: port(check.whole(&raw.server.port, &ranges::PORT)?),
+            workers: workers(check.count(&raw.server.workers, &ranges::WORKERS)?),
+            blocking_threads: check
+                .count(&raw.server.blocking_threads, &ranges::BLOCKING_THREADS)?,
+            max_waiting_calls: check
+                .count(&raw.server.max_waiting_calls, &ranges::MAX_WAITING_CALLS)?,
+        },
+        http: Http {
+            max_connections: check.count(&raw.http.max_connections, &ranges::MAX_CONNECTIONS)?,
+            max_connections_per_address: check.count(
+                &raw.http.max_connections_per_address,
+                &ranges::MAX_CONNECTIONS_PER_ADDRESS,
+            )?,
+            max_head_bytes: check.count(&raw.http.max_head_bytes, &ranges::MAX_HEAD_BYTES)?,
+            max_sandbox_head_bytes: check
+                .count(&raw.http.max_sandbox_head_bytes, &ranges::MAX_SANDBOX_HEAD_BYTES)?,
+            max_header_count: check.count(&raw.http.max_header_count, &ranges::MAX_HEADER_COUNT)?,
+            max_uri_bytes: check.count(&raw.http.max_uri_bytes, &ranges::MAX_URI_BYTES)?,
+            max_buffered_bytes: check
+                .count(&raw.http.max_buffered_mb, &ranges::MAX_BUFFERED_MB)?
+                .saturating_mul(BYTES_PER_MB),
+            head_timeout: check.millis(&raw.http.head_timeout_ms, &ranges::HEAD_TIMEOUT_MS)?,
+            body_timeout: check.millis(&raw.http.body_timeout_ms, &ranges::BODY_TIMEOUT_MS)?,
+            write_timeout: check.millis(&raw.http.write_timeout_ms, &ranges::WRITE_TIMEOUT_MS)?,
+            keep_alive_timeout: check
+                .millis(&raw.http.keep_alive_timeout_ms, &ranges::KEEP_ALIVE_TIMEOUT_MS)?,
+        },
+        storage: Storage {
+            path: check
+                .text("storage.path", &raw.storage.path, text::PATH, text::path)?
+                .unwrap_or_else(|| text::DEFAULT_STORAGE_PATH.into()),
+        },
+        docker: docker(&check, &raw.docker)?,
+        execution: execution(&check, &raw.execution)?,
+        aws: Aws {
+            region: check
+                .text("aws.region", &raw.aws.region, text::REGION, text::region)?
+                .unwrap_or_else(|| text::DEFAULT_REGION.to_owned()),
+            account_id: check
+                .text("aws.account_id", &raw.aws.account_id, text::ACCOUNT_ID, text::account_id)?
+                .unwrap_or_else(|| text::DEFAULT_ACCOUNT_ID.to_owned()),
+        },
+    };
+    override_by(env, &mut config)?;
+    Ok(config)
+}
+
+fn docker(check: &Check<'_>, raw: &super::raw::RawDocker) -> Result<Docker, ConfigError> {
+    // An empty subnet is the written form of "none": the shipped file shows the key that way.
+    let subnet = |text: &str| match text {
+        "" => Some(None),
+        text => Subnet::parse(text).map(Some),
+    };
+    Ok(Docker {
+        network_name: check
+            .text("docker.network_name", &raw.network_name, text::NETWORK_NAME, text::network_name)?
+            .unwrap_or_else(|| text::DEFAULT_NETWORK_NAME.to_owned()),
+        subnet: check.text("docker.subnet", &raw.subnet, Subnet::ALLOWED, subnet)?.flatten(),
+        container_prefix: check
+            .text(
+                "docker.container_prefix",
+                &raw.container_prefix,
+                text::CONTAINER_PREFIX,
+                text::container_prefix,
+            )?
+            .unwrap_or_else(|| text::DEFAULT_CONTAINER_PREFIX.to_owned()),
+        socket: check
+            .text("docker.socket", &raw.socket, text::SOCKET, text::socket)?
+            .unwrap_or_else(|| text::DEFAULT_SOCKET.into()),
+        pull_policy: check
+            .text("docker.pull_policy", &raw.pull_policy, text::PULL_POLICY, text::pull_policy)?
+            .unwrap_or(text::DEFAULT_PULL_POLICY),
+        call_timeout: check.millis(&raw.call_timeout_ms, &ranges::CALL_TIMEOUT_MS)?,
+    })
+}
+
+fn execution(check: &Check<'_>, raw: &super::raw::RawExecution) -> Result<Execution, ConfigError> {
+    Ok(Execution {
+        max_concurrent_executions: check
+            .count(&raw.max_concurrent_executions, &ranges::MAX_CONCURRENT_EXECUTIONS)?,
+        max_memory_mb: check.count(&raw.max_memory_mb, &ranges::MAX_MEMORY_MB)?,
+        max_cpu_shares: check.cpus(&raw.max_cpu_shares)?,
+        init_timeout: check.millis(&raw.init_timeout_ms, &ranges::INIT_TIMEOUT_MS)?,
+        idle_timeout: check.millis(&raw.idle_timeout_ms, &ranges::IDLE_TIMEOUT_MS)?,
+        max_parallel_starts: check.count(&raw.max_parallel_starts, &ranges::MAX_PARALLEL_STARTS)?,
+        shutdown_grace: check.millis(&raw.shutdown_grace_ms, &ranges::SHUTDOWN_GRACE_MS)?,
+    })
+}
+
+fn override_by(
+    env: &dyn Fn(&str) -> Option<String>,
+    config: &mut Config,
+) -> Result<(), ConfigError> {
+    let set = |name: &str| env(name).filter(|value| !value.is_empty());
+    let refuse = |name: &str, value: &str, allowed: String| ConfigError::Value {
+        place: Place::Environment,
+        key: name.to_owned(),
+        value: value.to_owned(),
+        allowed,
+    };
+    if let Some(value) = set(PORT_VARIABLE) {
+        // `parse` takes a sign as well; a port has none.
+        let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+        config.server.port = match value.parse::<u16>() {
+            Ok(port) if digits && u64::from(port) >= ranges::PORT.min => port,
+            _ => return Err(refuse(PORT_VARIABLE, &value, ranges::PORT.allowed())),
+        };
+    }
+    if let Some(value) = set(HOST_VARIABLE) {
+        config.server.address = text::address(&value)
+            .ok_or_else(|| refuse(HOST_VARIABLE, &value, text::ADDRESS.to_owned()))?;
+    }
+    if let Some(value) = set(DOCKER_VARIABLE) {
+        config.docker.socket = text::docker_host(&value)
+            .ok_or_else(|| refuse(DOCKER_VARIABLE, &value, text::DOCKER_HOST.to_owned()))?;
+    }
+    Ok(())
+}
+
+/// Reads single settings; knows the text for the places in its errors.
+struct Check<'a> {
+    source: Source<'a>,
+}
+
+impl Check<'_> {
+    fn refuse(&self, setting: &Setting, key: &str, allowed: &str) -> ConfigError {
+        let span = setting.span();
+        ConfigError::Value {
+            place: self.source.place(&span),
+            key: key.to_owned(),
+            value: self.source.excerpt(&span).to_owned(),
+            allowed: allowed.to_owned(),
+        }
+    }
+
+    fn whole(&self, setting: &Option<Setting>, range: &Range) -> Result<u64, ConfigError> {
+        let Some(setting) = setting else { return Ok(range.default) };
+        setting
+            .get_ref()
+            .as_integer()
+            .and_then(|value| u64::try_from(value).ok())
+            .filter(|value| (range.min..=range.max).contains(value))
+            .ok_or_else(|| self.refuse(setting, range.key, &range.allowed()))
+    }
+
+    fn count(&self, setting: &Option<Setting>, range: &Range) -> Result<usize, ConfigError> {
+        // No range goes beyond 32 bits, so this never saturates.
+        self.whole(setting, range).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
+    }
+
+    fn millis(&self, setting: &Option<Setting>, range: &Range) -> Result<Duration, ConfigError> {
+        self.whole(setting, range).map(Duration::from_millis)
+    }
+
+    /// A fraction of CPUs; `2` is as good as `2.0`. NaN is in no range.
+    fn cpus(&self, setting: &Option<Setting>) -> Result<f64, ConfigError> {
+        let Some(setting) = setting else { return Ok(ranges::CPU_DEFAULT) };
+        let value = match setting.get_ref() {
+            toml::Value::Float(value) => Some(*value),
+            toml::Value::Integer(value) => u32::try_from(*value).ok().map(f64::from),
+            _ => None,
+        };
+        value.filter(|value| (ranges::CPU_MIN..=ranges::CPU_MAX).contains(value)).ok_or_else(|| {
+            let allowed = format!("a number from {} to {}", ranges::CPU_MIN, ranges::CPU_MAX);
+            self.refuse(setting, ranges::CPU_KEY, &allowed)
+        })
+    }
+
+    fn text<T>(
+        &self,
+        key: &str,
+        setting: &Option<Setting>,
+        allowed: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(setting) = setting else { return Ok(None) };
+        match setting.get_ref().as_str().and_then(parse) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.refuse(setting, key, allowed)),
+        }
+    }
+}
+
+/// The range has made sure that it fits.
+fn port(checked: u64) -> u16 {
+    u16::try_from(checked).unwrap_or(u16::MAX)
+}
+
+fn workers(configured: usize) -> usize {
+    match configured {
+        0 => {
+            let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
+            (2 * cpus).min(ranges::MAX_DEFAULT_WORKERS)
+        }
+        count => count,
+    }
+}
+
+#[cfg(test)]
+mod tests;
