@@ -123,7 +123,7 @@ pub fn load(
     path: Option<&Path>,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, ConfigError> {
-    let file = path.unwrap_or(Path::new(DEFAULT_FILE));
+    let file = path.unwrap_or_else(|| Path::new(DEFAULT_FILE));
     let name = file.display().to_string();
     let text = match read(file) {
         Ok(text) if text.len() as u64 > MAX_FILE_BYTES => {
