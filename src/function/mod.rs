@@ -1,1 +1,17 @@
-//! `function`
+//! The registry: functions, their configuration and their states, kept durably.
+//!
+//! `name` says which function a request means, `model` what a function is, `state` how its state
+//! moves, `store` keeps it on disk, `registry` is what the rest of the program asks.
+//!
+//! It deliberately knows no containers, no HTTP and no JSON shape of AWS's.
+
+pub mod error;
+pub mod model;
+pub mod name;
+#[cfg(test)]
+mod power_cut;
+pub mod registry;
+pub mod state;
+pub mod store;
+pub mod store_error;
+pub mod violation;

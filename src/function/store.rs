@@ -1,0 +1,338 @@
+//! Functions on disk: one redb file, one write transaction for each call.
+//!
+//! A call returns after its transaction is durable, so a crash at any moment leaves the old or the
+//! new state. It keeps no copy in memory; `registry` does. Records are JSON, so that a new optional
+//! field needs no new format.
+
+use std::fmt;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use uuid::Uuid;
+
+use super::model::Function;
+use super::store_error::{Kind, StoreError};
+
+const FILE_NAME: &str = "state.redb";
+
+/// The format that this build writes. A file with a greater one is refused.
+const FORMAT: u32 = 1;
+
+/// redb would keep up to 1 GiB of pages; every record is in memory already, so little is enough.
+const CACHE_BYTES: usize = 1 << 20;
+
+const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+const META_FORMAT: &str = "format";
+const META_OWNER: &str = "owner";
+
+/// `region/name/version` to the record in JSON.
+const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+
+/// Opens the database, at the start and again after an I/O error.
+type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+pub struct Store {
+    path: PathBuf,
+    opener: Opener,
+    /// `None` after a failed transaction: redb takes no more work after an I/O error until it is
+    /// opened again, and a disk that was full may have room by then.
+    database: Mutex<Option<Database>>,
+    owner: String,
+}
+
+impl Store {
+    /// Opens the store under `directory`, which is made if it is missing.
+    pub fn open(directory: &Path) -> Result<Store, StoreError> {
+        prepare_directory(directory)?;
+        let path = directory.join(FILE_NAME);
+        let file = path.clone();
+        let opener = move || {
+            // The environment of a function may hold secrets, whatever mode the directory has.
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&file)?;
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create_with_backend(FileBackend::new(file)?)
+        };
+        Store::with_opener(path, Box::new(opener))
+    }
+
+    /// Opens a store whose bytes are wherever `opener` says; `path` is for messages.
+    pub(super) fn with_opener(path: PathBuf, opener: Opener) -> Result<Store, StoreError> {
+        let database = opener().map_err(|e| StoreError::database(&path, e))?;
+        let owner = prepare_tables(&path, &database)?;
+        Ok(Store { path, opener, database: Mutex::new(Some(database)), owner })
+    }
+
+    /// The id of this storage, made once with it: what the containers of this service are marked
+    /// with.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// Every record, in the order of the keys.
+    pub fn functions(&self) -> Result<Vec<Function>, StoreError> {
+        self.with_database(|database| {
+            let table = database.begin_read()?.open_table(FUNCTIONS)?;
+            table
+                .iter()?
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    serde_json::from_slice(value.value()).map_err(|e| {
+                        redb::Error::Corrupted(format!("the record {:?}: {e}", key.value()))
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Writes one record, new or instead of the old one.
+    pub fn put(&self, function: &Function) -> Result<(), StoreError> {
+        let key = function.key();
+        let record = serde_json::to_vec(function)
+            .map_err(|e| StoreError::new(&self.path, Kind::Io(e.into())))?;
+        self.write(|table| table.insert(key.as_str(), record.as_slice()).map(drop))
+    }
+
+    /// Removes one record; one that is not there is no error.
+    pub fn remove(&self, key: &str) -> Result<(), StoreError> {
+        self.write(|table| table.remove(key).map(drop))
+    }
+
+    fn write(
+        &self,
+        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
+    ) -> Result<(), StoreError> {
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            change(&mut transaction.open_table(FUNCTIONS)?)?;
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    fn with_database<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let mut slot = self.lock();
+        let result = match &*slot {
+            Some(database) => work(database),
+            None => (self.opener)()
+                .map_err(redb::Error::from)
+                .and_then(|database| work(slot.insert(database))),
+        };
+        result.map_err(|error| {
+            *slot = None;
+            StoreError::database(&self.path, error)
+        })
+    }
+
+    /// A panic while the lock was held left no half work: a transaction is whole or not there.
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Makes the directory for its owner only, or checks the one that is there.
+///
+/// The default place is below `/tmp`, where anyone could have made it before: whoever can write the
+/// store decides which images run.
+fn prepare_directory(directory: &Path) -> Result<(), StoreError> {
+    let fail = |kind| StoreError::new(directory, kind);
+    match DirBuilder::new().recursive(true).mode(0o700).create(directory) {
+        // The path, or one above it, is a file.
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Err(fail(Kind::NotADirectory));
+        }
+        other => other.map_err(|e| fail(Kind::Io(e)))?,
+    }
+    let metadata = directory.metadata().map_err(|e| fail(Kind::Io(e)))?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(fail(Kind::ForeignOwner(metadata.uid())));
+    }
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o022 != 0 {
+        return Err(fail(Kind::OpenToOthers(mode)));
+    }
+    Ok(())
+}
+
+/// Checks the format, makes what a new file lacks, and returns the owner id.
+fn prepare_tables(path: &Path, database: &Database) -> Result<String, StoreError> {
+    let fail = |error: redb::Error| StoreError::database(path, error);
+    let found = stored_meta(database).map_err(fail)?;
+    let Some((format, owner)) = found else {
+        let owner = Uuid::new_v4().to_string();
+        write_meta(database, &owner).map_err(fail)?;
+        return Ok(owner);
+    };
+    match format.parse::<u32>() {
+        Ok(FORMAT) => Ok(owner),
+        Ok(found) if found > FORMAT => {
+            Err(StoreError::new(path, Kind::Newer { found, known: FORMAT }))
+        }
+        _ => Err(StoreError::new(path, Kind::Damaged(format!("unknown format {format:?}")))),
+    }
+}
+
+/// Format and owner; `None` in a file where nothing was written yet.
+fn stored_meta(database: &Database) -> Result<Option<(String, String)>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(META) {
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        other => other?,
+    };
+    let text = |key| -> Result<String, redb::Error> {
+        match table.get(key)? {
+            Some(value) => Ok(value.value().to_owned()),
+            None => Err(redb::Error::Corrupted(format!("it has no {key}"))),
+        }
+    };
+    Ok(Some((text(META_FORMAT)?, text(META_OWNER)?)))
+}
+
+/// One transaction for format, owner and the empty table: a file has all of them or none.
+fn write_meta(database: &Database, owner: &str) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT.to_string().as_str())?;
+        meta.insert(META_OWNER, owner)?;
+        transaction.open_table(FUNCTIONS)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::tests::sample;
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A directory of its own for one test, gone with it.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            Scratch(std::env::temp_dir().join(format!("function-store-{}", Uuid::new_v4())))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn records_and_owner_are_there_after_a_restart() {
+        let scratch = Scratch::new();
+        let directory = scratch.0.join("a/b");
+        let store = Store::open(&directory).unwrap();
+        let owner = store.owner().to_owned();
+        store.put(&sample("f")).unwrap();
+        store.put(&sample("g")).unwrap();
+        store.remove(&sample("g").key()).unwrap();
+        store.remove("not there").unwrap();
+        drop(store);
+        let store = Store::open(&directory).unwrap();
+        assert_eq!(store.owner(), owner);
+        assert_eq!(store.functions().unwrap(), [sample("f")]);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        assert_eq!(mode(&directory.join(FILE_NAME)), 0o600);
+    }
+
+    fn refusal(directory: &Path) -> String {
+        Store::open(directory).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_store_in_use_is_not_opened_twice() {
+        let scratch = Scratch::new();
+        let _first = Store::open(&scratch.0).unwrap();
+        let text = refusal(&scratch.0);
+        assert!(text.contains("in use") && text.contains(FILE_NAME), "{text}");
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_directory_is_refused() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        let file = scratch.0.join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(refusal(&file).contains("not a directory"));
+        assert!(refusal(&file.join("below")).contains("not a directory"));
+    }
+
+    #[test]
+    fn a_directory_that_others_may_write_is_refused() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refusal(&scratch.0).contains("mode 777"));
+    }
+
+    #[test]
+    fn a_file_that_is_no_store_is_refused_and_left_alone() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        let content = "not a database ".repeat(1000);
+        fs::write(scratch.0.join(FILE_NAME), &content).unwrap();
+        assert!(refusal(&scratch.0).contains("cannot be read"), "{}", refusal(&scratch.0));
+        assert_eq!(fs::read_to_string(scratch.0.join(FILE_NAME)).unwrap(), content);
+    }
+
+    fn with_meta(key: &str, value: &str) -> Scratch {
+        let scratch = Scratch::new();
+        drop(Store::open(&scratch.0).unwrap());
+        let database = Database::open(scratch.0.join(FILE_NAME)).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert(key, value).unwrap();
+        transaction.commit().unwrap();
+        scratch
+    }
+
+    #[test]
+    fn a_newer_or_unknown_format_is_refused() {
+        let newer = with_meta(META_FORMAT, "2");
+        assert!(refusal(&newer.0).contains("format 2"), "{}", refusal(&newer.0));
+        let unknown = with_meta(META_FORMAT, "first");
+        assert!(refusal(&unknown.0).contains("unknown format"), "{}", refusal(&unknown.0));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_named() {
+        let scratch = Scratch::new();
+        let store = Store::open(&scratch.0).unwrap();
+        store.write(|table| table.insert("r/f/1", b"{".as_slice()).map(drop)).unwrap();
+        let text = store.functions().unwrap_err().to_string();
+        assert!(text.contains("r/f/1"), "{text}");
+        // The store stays usable.
+        store.remove("r/f/1").unwrap();
+        assert_eq!(store.functions().unwrap(), []);
+    }
+}
