@@ -9,7 +9,7 @@ pub mod error;
 pub mod model;
 pub mod name;
 #[cfg(test)]
-mod power_cut;
+pub(crate) mod power_cut;
 pub mod registry;
 pub mod state;
 pub mod store;

@@ -48,7 +48,7 @@ impl Change {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Backend(Arc<Mutex<Disk>>);
+pub(crate) struct Backend(Arc<Mutex<Disk>>);
 
 impl Backend {
     fn on(image: Vec<u8>) -> Self {
@@ -99,7 +99,7 @@ impl Backend {
         disk.cut_at = Some(disk.operations);
     }
 
-    pub(super) fn open(&self) -> Result<Store, StoreError> {
+    pub(crate) fn open(&self) -> Result<Store, StoreError> {
         let backend = self.clone();
         let opener = move || Database::builder().create_with_backend(backend.clone());
         Store::with_opener(PathBuf::from("test"), Box::new(opener))
