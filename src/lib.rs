@@ -2,6 +2,9 @@
 
 pub mod api;
 pub mod config;
+pub mod dispatch;
 pub mod docker;
 pub mod function;
+pub mod http;
 pub mod observe;
+pub mod sandbox;

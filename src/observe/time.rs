@@ -71,6 +71,21 @@ pub fn last_modified(time: SystemTime) -> String {
     format!("{}+0000", Civil::from(time))
 }
 
+/// IMF-fixdate, the form of HTTP's `Date` (RFC 9110 section 5.6.7).
+pub fn imf_fixdate(time: SystemTime) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let civil = Civil::from(time);
+    let days = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+    let day = DAYS[usize::try_from(days % 7).unwrap_or_default()]; // 1970-01-01 was a Thursday
+    let month = MONTHS.get(usize::from(civil.month) - 1).copied().unwrap_or_default();
+    format!(
+        "{day}, {:02} {month} {:04} {:02}:{:02}:{:02} GMT",
+        civil.day, civil.year, civil.hour, civil.minute, civil.second
+    )
+}
+
 /// Days since 1970-01-01 -> year, month, day.
 ///
 /// Counted from 0000-03-01: with the leap day at the end of the year the months' lengths follow one
@@ -122,6 +137,13 @@ mod tests {
             assert_eq!(rfc3339_millis(at(millis)), text, "{millis}");
         }
         assert_eq!(last_modified(at(1_795_424_571_123)), "2026-11-23T09:02:51.123+0000");
+    }
+
+    #[test]
+    fn http_dates_name_the_day() {
+        assert_eq!(imf_fixdate(at(784_111_777_000)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(imf_fixdate(at(1_795_424_571_123)), "Mon, 23 Nov 2026 09:02:51 GMT");
+        assert_eq!(imf_fixdate(at(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]

@@ -1,0 +1,379 @@
+//! The state of dispatch: pools, sandboxes, and who waits for whom. Pure: time comes in as an
+//! argument, and what has to be done outside goes out as [`Effect`]s, in order.
+//!
+//! This file is the bookkeeping; `matching` is the way of an invocation, `lifecycle` that of a
+//! sandbox, `deadlines` what time does. Invariants: a sandbox's state changes only in
+//! [`Core::step`]; an invocation is in exactly one place (a pool's queue or a sandbox's `running`)
+//! until its one reply; `active` counts the invocations without an outcome.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use super::invocation::{Event, Invocation, Outcome, Poll, Reply, Report, Running, Target};
+use crate::http::WatchId;
+use crate::sandbox::state::{EndReason, State, Step};
+
+pub type SandboxId = u64;
+pub(super) type PoolId = u64;
+
+/// A watch is its sandbox's id and, in these bits, the number of the poll: a late "gone" of an
+/// earlier poll must not hit the present one.
+const WATCH_BITS: u32 = 20;
+/// Ids of answered invocations of local runtimes, kept to tell "twice" from "unknown".
+pub(super) const LOCAL_DONE: usize = 1024;
+
+/// What bounds dispatch.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Invocations under way, and sandboxes of the service's own, at one time.
+    pub max_concurrent_executions: usize,
+    /// From the start of a container to its runtime's first `/next`.
+    pub init_timeout: Duration,
+    /// How long a sandbox is kept that nobody needs.
+    pub idle_timeout: Duration,
+}
+
+/// Something to be done once the lock is released.
+pub(super) enum Effect {
+    Deliver { poll: Box<dyn Poll>, event: Arc<Event>, deadline: SystemTime, sandbox: SandboxId },
+    Reply { reply: Box<dyn Reply>, outcome: Outcome, report: Report },
+    HangUp(Box<dyn Poll>),
+    Start(SandboxId),
+    Stop(StopOrder),
+}
+
+/// A container to remove.
+#[derive(Debug)]
+pub struct StopOrder {
+    pub sandbox: SandboxId,
+    pub container: Arc<str>,
+    pub reason: EndReason,
+}
+
+/// Where a sandbox comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The service made its container.
+    Managed,
+    /// Somebody else made its container.
+    Adopted,
+    /// A process of this host, on this connection; it lives for one event.
+    Local(u64),
+}
+
+pub(super) struct Sandbox {
+    pub(super) pool: PoolId,
+    pub(super) origin: Origin,
+    pub(super) target: Arc<Target>,
+    pub(super) state: State,
+    /// When it came into this state.
+    pub(super) since: Instant,
+    pub(super) started: Instant,
+    pub(super) name: Arc<str>,
+    pub(super) container: Option<Arc<str>>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) parked: Option<Box<dyn Poll>>,
+    pub(super) polls: u64,
+    pub(super) running: Option<Running>,
+    pub(super) last_id: Option<Uuid>,
+    /// When a Finishing sandbox is given up.
+    pub(super) expires: Instant,
+    /// How long it initialized, until its first invocation has told of it.
+    pub(super) init: Option<Duration>,
+    pub(super) out_of_memory: bool,
+    pub(super) served: u64,
+}
+
+pub(super) struct Pool {
+    pub(super) target: Arc<Target>,
+    pub(super) waiting: VecDeque<Invocation>,
+    /// The most recently used last.
+    pub(super) idle: Vec<SandboxId>,
+    pub(super) initializing: usize,
+    pub(super) finishing: usize,
+    pub(super) busy: usize,
+    pub(super) stopping: usize,
+    /// The function is gone; the pool ends with its last sandbox.
+    pub(super) retired: bool,
+    /// When a runtime that nobody here started was last heard of.
+    pub(super) heard: Instant,
+}
+
+impl Pool {
+    fn count(&mut self, state: State) -> Option<&mut usize> {
+        match state {
+            State::Creating | State::Starting => Some(&mut self.initializing),
+            State::Finishing => Some(&mut self.finishing),
+            State::Busy => Some(&mut self.busy),
+            State::Stopping(_) => Some(&mut self.stopping),
+            State::Idle => None,
+        }
+    }
+
+    pub(super) fn sandboxes(&self) -> usize {
+        self.idle.len() + self.initializing + self.finishing + self.busy + self.stopping
+    }
+}
+
+pub(super) struct Core {
+    pub(super) limits: Limits,
+    pub(super) pools: HashMap<PoolId, Pool>,
+    pub(super) pool_of: HashMap<String, PoolId>,
+    pub(super) sandboxes: HashMap<SandboxId, Sandbox>,
+    pub(super) by_address: HashMap<IpAddr, SandboxId>,
+    pub(super) by_container: HashMap<Arc<str>, SandboxId>,
+    pub(super) local_by_connection: HashMap<u64, SandboxId>,
+    pub(super) local_running: HashMap<Uuid, SandboxId>,
+    pub(super) local_done: VecDeque<Uuid>,
+    /// Invocations without an outcome.
+    pub(super) active: usize,
+    /// Of those, the ones that no sandbox has taken.
+    pub(super) waiting: usize,
+    /// The service's own sandboxes that are not stopping.
+    pub(super) live: usize,
+    pub(super) draining: bool,
+    pub(super) effects: Vec<Effect>,
+    /// The earliest moment at which `tick` has something to do.
+    pub(super) wake: Option<Instant>,
+    next_id: u64,
+}
+
+impl Core {
+    pub(super) fn new(limits: Limits) -> Core {
+        Core {
+            limits,
+            pools: HashMap::new(),
+            pool_of: HashMap::new(),
+            sandboxes: HashMap::new(),
+            by_address: HashMap::new(),
+            by_container: HashMap::new(),
+            local_by_connection: HashMap::new(),
+            local_running: HashMap::new(),
+            local_done: VecDeque::new(),
+            active: 0,
+            waiting: 0,
+            live: 0,
+            draining: false,
+            effects: Vec::new(),
+            wake: None,
+            next_id: 1,
+        }
+    }
+
+    pub(super) fn new_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    /// Asks for a `tick` at `at` or before.
+    pub(super) fn wake_by(&mut self, at: Instant) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
+    /// The pool of `target`, made if it is the first time.
+    ///
+    /// A target of another revision replaces the pool's: its idle sandboxes end, its busy ones
+    /// when they are done.
+    pub(super) fn pool_for(&mut self, target: &Arc<Target>, now: Instant) -> PoolId {
+        if let Some(&id) = self.pool_of.get(&target.key) {
+            if let Some(pool) = self.pools.get_mut(&id)
+                && !Arc::ptr_eq(&pool.target, target)
+                && (target.function.is_some() || pool.retired)
+            {
+                let outdated = !pool.target.same_revision(target);
+                pool.target = target.clone();
+                pool.retired = false;
+                if outdated {
+                    self.end_idle(id, EndReason::FunctionChanged, now);
+                }
+            }
+            return id;
+        }
+        let id = self.new_id();
+        let pool = Pool {
+            target: target.clone(),
+            waiting: VecDeque::new(),
+            idle: Vec::new(),
+            initializing: 0,
+            finishing: 0,
+            busy: 0,
+            stopping: 0,
+            retired: false,
+            heard: now,
+        };
+        self.pools.insert(id, pool);
+        self.pool_of.insert(target.key.clone(), id);
+        id
+    }
+
+    /// Adds a sandbox in its first state.
+    pub(super) fn add_sandbox(
+        &mut self,
+        pool: PoolId,
+        origin: Origin,
+        name: Option<Arc<str>>,
+        now: Instant,
+    ) -> Option<SandboxId> {
+        let id = self.new_id();
+        let of = self.pools.get_mut(&pool)?;
+        of.initializing += 1;
+        if origin == Origin::Managed {
+            self.live += 1;
+        }
+        let sandbox = Sandbox {
+            pool,
+            origin,
+            target: of.target.clone(),
+            state: State::Creating,
+            since: now,
+            started: now,
+            name: name.unwrap_or_else(|| Arc::from("")),
+            container: None,
+            address: None,
+            parked: None,
+            polls: 0,
+            running: None,
+            last_id: None,
+            expires: now,
+            init: None,
+            out_of_memory: false,
+            served: 0,
+        };
+        self.sandboxes.insert(id, sandbox);
+        Some(id)
+    }
+
+    /// The one place where a sandbox changes its state. False when the step cannot be.
+    pub(super) fn step(&mut self, id: SandboxId, step: Step, now: Instant) -> bool {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return false };
+        let before = sandbox.state;
+        let Some(after) = before.next(step) else { return false };
+        if before == after {
+            return true;
+        }
+        sandbox.state = after;
+        sandbox.since = now;
+        if matches!(after, State::Stopping(_)) && sandbox.origin == Origin::Managed {
+            self.live -= 1;
+        }
+        log::debug!("sandbox {id} of {}: {} -> {}", sandbox.target.key, before.name(), after.name());
+        if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
+            match pool.count(before) {
+                Some(count) => *count -= 1,
+                None => pool.idle.retain(|&idle| idle != id),
+            }
+            match pool.count(after) {
+                Some(count) => *count += 1,
+                None => pool.idle.push(id),
+            }
+        }
+        true
+    }
+
+    /// Parks a poll and returns the watch that names it.
+    pub(super) fn park(&mut self, id: SandboxId, poll: Box<dyn Poll>) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&id)
+            && let Some(earlier) = sandbox.parked.replace(poll)
+        {
+            self.effects.push(Effect::HangUp(earlier));
+        }
+    }
+
+    /// Numbers a poll of this sandbox; see [`WATCH_BITS`].
+    pub(super) fn next_watch(&mut self, id: SandboxId) -> WatchId {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return 0 };
+        sandbox.polls = (sandbox.polls + 1) & ((1 << WATCH_BITS) - 1);
+        id << WATCH_BITS | sandbox.polls
+    }
+
+    /// The sandbox whose present poll `watch` names.
+    pub(super) fn watched(&self, watch: WatchId) -> Option<SandboxId> {
+        let id = watch >> WATCH_BITS;
+        let polls = watch & ((1 << WATCH_BITS) - 1);
+        let sandbox = self.sandboxes.get(&id)?;
+        (sandbox.polls == polls && sandbox.parked.is_some()).then_some(id)
+    }
+
+    /// Forgets a sandbox, and its pool if that was the last of a function that is gone.
+    pub(super) fn forget(&mut self, id: SandboxId) {
+        let Some(sandbox) = self.sandboxes.remove(&id) else { return };
+        if let Some(address) = sandbox.address
+            && self.by_address.get(&address) == Some(&id)
+        {
+            self.by_address.remove(&address);
+        }
+        if let Some(container) = &sandbox.container {
+            self.by_container.remove(container);
+        }
+        if let Origin::Local(connection) = sandbox.origin
+            && self.local_by_connection.get(&connection) == Some(&id)
+        {
+            self.local_by_connection.remove(&connection);
+        }
+        if !matches!(sandbox.state, State::Stopping(_)) && sandbox.origin == Origin::Managed {
+            self.live -= 1;
+        }
+        if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
+            match pool.count(sandbox.state) {
+                Some(count) => *count -= 1,
+                None => pool.idle.retain(|&idle| idle != id),
+            }
+            self.drop_if_empty(sandbox.pool);
+        }
+    }
+
+    /// Drops a retired pool that has nothing left.
+    pub(super) fn drop_if_empty(&mut self, id: PoolId) {
+        let empty = self
+            .pools
+            .get(&id)
+            .is_some_and(|pool| pool.retired && pool.waiting.is_empty() && pool.sandboxes() == 0);
+        if empty && let Some(pool) = self.pools.remove(&id) {
+            self.pool_of.remove(&pool.target.key);
+        }
+    }
+
+    /// Gives an invocation its one outcome before any sandbox has taken it.
+    pub(super) fn refuse(&mut self, invocation: Invocation, outcome: Outcome) {
+        self.active -= 1;
+        let report = Report::untaken(invocation.event);
+        self.effects.push(Effect::Reply { reply: invocation.reply, outcome, report });
+    }
+
+    /// Takes the oldest waiting invocation of a pool.
+    pub(super) fn pop_waiting(&mut self, pool: PoolId) -> Option<Invocation> {
+        let invocation = self.pools.get_mut(&pool)?.waiting.pop_front()?;
+        self.waiting -= 1;
+        Some(invocation)
+    }
+
+    /// Gives the invocation that a sandbox has taken its one outcome, if it has none yet.
+    pub(super) fn conclude(&mut self, id: SandboxId, outcome: Outcome, now: Instant) {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        let Some(mut running) = sandbox.running.take() else { return };
+        sandbox.last_id = Some(running.event.id);
+        if matches!(sandbox.origin, Origin::Local(_)) {
+            self.local_running.remove(&running.event.id);
+            if self.local_done.len() == LOCAL_DONE {
+                self.local_done.pop_front();
+            }
+            self.local_done.push_back(running.event.id);
+        }
+        if let Some(reply) = running.reply.take() {
+            self.active -= 1;
+            let report = Report {
+                event: running.event,
+                duration: now.saturating_duration_since(running.given),
+                started: Some(running.given_at),
+                init: running.init,
+                container: sandbox.container.clone(),
+            };
+            self.effects.push(Effect::Reply { reply, outcome, report });
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! An invocation: what it carries, who waits for it, and how it can end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use crate::function::model::Function;
+use crate::http::Body;
+
+/// A function version as dispatch sees it.
+#[derive(Debug)]
+pub struct Target {
+    /// Names the pool: `name`, or `name:version` for a published version.
+    pub key: String,
+    pub name: String,
+    pub version: String,
+    /// The unqualified ARN.
+    pub arn: String,
+    pub timeout: Duration,
+    pub memory_mb: u32,
+    /// What sandboxes are made from. `None`: its runtimes were started by someone else.
+    pub function: Option<Arc<Function>>,
+}
+
+impl Target {
+    /// Whether sandboxes of `other` can serve invocations of this target.
+    pub(super) fn same_revision(&self, other: &Target) -> bool {
+        match (&self.function, &other.function) {
+            (Some(mine), Some(theirs)) => {
+                Arc::ptr_eq(mine, theirs) || mine.revision_id == theirs.revision_id
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a runtime reads from `/next`, besides the deadline.
+#[derive(Debug)]
+pub struct Event {
+    pub id: Uuid,
+    pub payload: Body,
+    pub invoked_arn: String,
+    pub trace_id: String,
+    /// JSON as the caller gave it, decoded from base64.
+    pub client_context: Option<String>,
+    pub cognito_identity: Option<String>,
+}
+
+/// Who waits for an invocation's outcome.
+pub trait Reply: Send {
+    /// Called exactly once, on any thread; it must not block.
+    fn reply(self: Box<Self>, outcome: Outcome, report: Report);
+}
+
+/// A runtime that waits in `/next`.
+pub trait Poll: Send {
+    /// Hands over the event. False when the runtime is known to be gone.
+    fn deliver(self: Box<Self>, event: &Event, deadline: SystemTime) -> bool;
+
+    /// Lets go of a runtime that will get no event.
+    fn hang_up(self: Box<Self>);
+}
+
+/// How an invocation ended. There is exactly one for each.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The function's answer, as bytes that nobody has looked at.
+    Response(Body),
+    /// The error that the runtime posted, as it posted it.
+    FunctionError(Body),
+    /// The service says what happened to the function.
+    Failed(Failure),
+    /// The invocation was not carried out.
+    Refused(Refusal),
+}
+
+/// How a function failed without saying so itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    TimedOut { after: Duration },
+    Exited(Exit),
+    /// The runtime was silent for the whole init time.
+    InitTimedOut { after: Duration },
+    ResponseTooLarge { limit: usize },
+    /// The runtime went on without answering, or broke its answer off.
+    NoAnswer,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    pub code: i32,
+    pub out_of_memory: bool,
+}
+
+impl fmt::Display for Exit {
+    /// AWS's words (see the Lambda documentation on `Runtime.ExitError`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = self.code - 128; // the convention of shells and of the container's init
+        match (self.code, signal_name(signal)) {
+            _ if self.out_of_memory => write!(f, "Runtime exited with error: signal: killed"),
+            (0, _) => write!(f, "Runtime exited without providing a reason"),
+            (_, Some(name)) => write!(f, "Runtime exited with error: signal: {name}"),
+            (code, None) => write!(f, "Runtime exited with error: exit status {code}"),
+        }
+    }
+}
+
+/// Go's names of the signals, which AWS's messages use.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        15 => "terminated",
+        _ => return None,
+    })
+}
+
+/// Why an invocation was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// As many invocations are under way as may be.
+    ConcurrencyLimit,
+    /// No runtime came to take it.
+    NoRuntime,
+    /// The Engine could not provide a sandbox. The text is for the log.
+    NoSandbox(String),
+    /// The function was deleted or changed while the invocation waited.
+    FunctionGone,
+    ShuttingDown,
+}
+
+/// What is known of how an invocation was carried out.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub event: Arc<Event>,
+    /// From the event's hand-over to the answer.
+    pub duration: Duration,
+    /// When the event was handed over; none when it never was.
+    pub started: Option<SystemTime>,
+    /// How long the sandbox initialized, when this was its first invocation.
+    pub init: Option<Duration>,
+    /// The container that served it.
+    pub container: Option<Arc<str>>,
+}
+
+impl Report {
+    /// Of an invocation that no sandbox has taken.
+    pub(super) fn untaken(event: Arc<Event>) -> Report {
+        Report { event, duration: Duration::ZERO, started: None, init: None, container: None }
+    }
+}
+
+/// An invocation that has no outcome yet.
+pub(super) struct Invocation {
+    pub(super) event: Arc<Event>,
+    pub(super) reply: Box<dyn Reply>,
+    pub(super) received: Instant,
+}
+
+/// An invocation that a sandbox has taken.
+pub(super) struct Running {
+    pub(super) event: Arc<Event>,
+    /// Taken by the one outcome.
+    pub(super) reply: Option<Box<dyn Reply>>,
+    pub(super) given: Instant,
+    pub(super) given_at: SystemTime,
+    pub(super) expires: Instant,
+    pub(super) init: Option<Duration>,
+    /// How often the runtime asked again instead of answering.
+    pub(super) repeated: u8,
+    /// The answer's body is arriving.
+    pub(super) answering: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exits_are_told_in_awss_words() {
+        let told = |code, out_of_memory| Exit { code, out_of_memory }.to_string();
+        assert_eq!(told(3, false), "Runtime exited with error: exit status 3");
+        assert_eq!(told(0, false), "Runtime exited without providing a reason");
+        assert_eq!(told(137, false), "Runtime exited with error: signal: killed");
+        assert_eq!(told(139, false), "Runtime exited with error: signal: segmentation fault");
+        assert_eq!(told(1, true), "Runtime exited with error: signal: killed");
+        assert_eq!(told(255, false), "Runtime exited with error: exit status 255");
+    }
+}

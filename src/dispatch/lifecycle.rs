@@ -1,0 +1,304 @@
+//! The way of a sandbox: asked for, started, adopted, ended; and how many there may be.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::core::{Core, Effect, Origin, PoolId, SandboxId, StopOrder};
+use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
+use super::matching::{AnswerError, Runtime};
+use crate::http::Body;
+use crate::sandbox::state::{EndReason, State, Step};
+
+impl Core {
+    /// Starts sandboxes until those to come cover the invocations that wait.
+    pub(super) fn grow(&mut self, pool: PoolId, now: Instant) {
+        let Some(of) = self.pools.get(&pool) else { return };
+        let (waiting, finishing) = (of.waiting.len(), of.finishing);
+        if waiting == 0 {
+            return;
+        }
+        if finishing > 0 && waiting > of.initializing {
+            // Those about to come back count for a moment; `tick` looks again.
+            self.wake_by(now + super::matching::FINISH_GRACE);
+        }
+        self.grow_beyond(pool, finishing, now);
+    }
+
+    /// The same with this many finishing sandboxes counted as about to come back.
+    pub(super) fn grow_beyond(&mut self, pool: PoolId, finishing: usize, now: Instant) {
+        loop {
+            let Some(of) = self.pools.get(&pool) else { return };
+            if of.target.function.is_none() {
+                // Its runtimes come by themselves or not at all.
+                self.wake_by(now + self.limits.init_timeout);
+                return;
+            }
+            if of.waiting.len() <= of.initializing + finishing {
+                return;
+            }
+            if self.live >= self.limits.max_concurrent_executions && !self.evict(pool, now) {
+                return; // the next sandbox that becomes free feeds this pool
+            }
+            match self.add_sandbox(pool, Origin::Managed, None, now) {
+                Some(id) => self.effects.push(Effect::Start(id)),
+                None => return,
+            }
+        }
+    }
+
+    /// Ends the longest idle sandbox of another pool.
+    fn evict(&mut self, for_pool: PoolId, now: Instant) -> bool {
+        let idle = self.sandboxes.iter().filter(|(_, sandbox)| {
+            sandbox.state == State::Idle
+                && sandbox.origin == Origin::Managed
+                && sandbox.pool != for_pool
+        });
+        let oldest = idle.min_by_key(|(_, sandbox)| sandbox.since).map(|(&id, _)| id);
+        match oldest {
+            Some(id) => {
+                self.end(id, EndReason::Evicted, None, now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Room has come free: pools whose invocations wait without a sandbox may grow.
+    pub(super) fn feed_the_hungry(&mut self, now: Instant) {
+        if self.waiting == 0 {
+            return;
+        }
+        let hungry: Vec<PoolId> = self
+            .pools
+            .iter()
+            .filter(|(_, pool)| !pool.waiting.is_empty())
+            .map(|(&id, _)| id)
+            .collect();
+        for pool in hungry {
+            self.grow(pool, now);
+        }
+    }
+
+    /// A launcher is about to create the sandbox's container. None when it is not needed any more.
+    pub(super) fn begin_start(&mut self, id: SandboxId, now: Instant) -> Option<Arc<Target>> {
+        let sandbox = self.sandboxes.get_mut(&id)?;
+        if sandbox.state != State::Creating {
+            self.forget(id);
+            return None;
+        }
+        let pool = self.pools.get(&sandbox.pool)?;
+        if pool.waiting.is_empty() || !sandbox.target.same_revision(&pool.target) {
+            let pool = sandbox.pool;
+            self.forget(id);
+            self.grow(pool, now);
+            return None;
+        }
+        sandbox.started = now;
+        Some(sandbox.target.clone())
+    }
+
+    /// The container exists; its address counts from now on, because its first connection can be
+    /// quicker than the Engine's answer to `start`. False when the sandbox has ended meanwhile.
+    pub(super) fn created(
+        &mut self,
+        id: SandboxId,
+        container: Arc<str>,
+        name: Arc<str>,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> bool {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return false };
+        if matches!(sandbox.state, State::Stopping(_)) {
+            return false;
+        }
+        sandbox.container = Some(container.clone());
+        sandbox.name = name;
+        sandbox.started = now;
+        self.by_container.insert(container, id);
+        if let Some(address) = address {
+            self.locate(id, address);
+        }
+        true
+    }
+
+    /// The sandbox's address is known.
+    pub(super) fn locate(&mut self, id: SandboxId, address: IpAddr) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            sandbox.address = Some(address);
+            self.by_address.insert(address, id);
+        }
+    }
+
+    /// The Engine has started the container. False when the sandbox has ended meanwhile.
+    pub(super) fn started(&mut self, id: SandboxId, now: Instant) -> bool {
+        let alive = self.step(id, Step::Started, now);
+        self.wake_by(now + self.limits.init_timeout);
+        alive
+    }
+
+    /// The Engine could not provide the sandbox; nothing of it is left.
+    pub(super) fn start_failed(
+        &mut self,
+        id: SandboxId,
+        why: String,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        let pool = sandbox.pool;
+        let ended = matches!(sandbox.state, State::Stopping(_));
+        self.forget(id);
+        if !ended && let Some(invocation) = self.pop_waiting(pool) {
+            self.refuse(invocation, Outcome::Refused(Refusal::NoSandbox(why)));
+        }
+        self.advance(pool, now, wall);
+    }
+
+    /// The sandbox's container is gone from the Engine.
+    pub(super) fn removed(&mut self, id: SandboxId, now: Instant) {
+        self.forget(id);
+        self.feed_the_hungry(now);
+    }
+
+    /// A container that somebody else started is a sandbox of `target` from now on.
+    pub(super) fn adopt(
+        &mut self,
+        target: &Arc<Target>,
+        container: Arc<str>,
+        name: Arc<str>,
+        address: IpAddr,
+        now: Instant,
+    ) {
+        if self.by_address.contains_key(&address) || self.by_container.contains_key(&container) {
+            return; // two of its first requests were looked up at the same time
+        }
+        let pool = self.pool_for(target, now);
+        if let Some(id) = self.add_sandbox(pool, Origin::Adopted, Some(name), now) {
+            if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+                sandbox.container = Some(container.clone());
+            }
+            self.by_container.insert(container, id);
+            self.locate(id, address);
+            self.step(id, Step::Started, now);
+        }
+    }
+
+    /// The runtime says that it could not initialize.
+    pub(super) fn init_error(
+        &mut self,
+        runtime: Runtime,
+        error: Body,
+        now: Instant,
+    ) -> Result<(), AnswerError> {
+        let Runtime::At(address) = runtime else { return Err(AnswerError::InvalidState) };
+        let id = *self.by_address.get(&address).ok_or(AnswerError::InvalidState)?;
+        if !self.sandboxes.get(&id).is_some_and(|sandbox| sandbox.state.is_initializing()) {
+            return Err(AnswerError::InvalidState);
+        }
+        self.end(id, EndReason::InitFailed, Some(Outcome::FunctionError(error)), now);
+        Ok(())
+    }
+
+    /// The container has less memory than it asked for; its process may be killed next.
+    pub(super) fn out_of_memory(&mut self, container: &str) {
+        if let Some(id) = self.by_container.get(container)
+            && let Some(sandbox) = self.sandboxes.get_mut(id)
+        {
+            sandbox.out_of_memory = true;
+        }
+    }
+
+    /// The container's process has ended.
+    pub(super) fn died(&mut self, container: &str, code: i32, now: Instant) {
+        let Some(&id) = self.by_container.get(container) else { return };
+        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        let exit = Exit { code, out_of_memory: sandbox.out_of_memory };
+        let reason = match sandbox.state {
+            _ if exit.out_of_memory => EndReason::OutOfMemory,
+            state if state.is_initializing() => EndReason::InitFailed,
+            _ => EndReason::Exited,
+        };
+        self.end(id, reason, Some(Outcome::Failed(Failure::Exited(exit))), now);
+    }
+
+    /// Ends a sandbox. `outcome` goes to the invocation that it runs, or that waited for it to
+    /// initialize: each failed start fails one invocation, so a function that cannot start is not
+    /// started for ever.
+    pub(super) fn end(
+        &mut self,
+        id: SandboxId,
+        reason: EndReason,
+        outcome: Option<Outcome>,
+        now: Instant,
+    ) {
+        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        let (pool, initializing) = (sandbox.pool, sandbox.state.is_initializing());
+        if !self.step(id, Step::End(reason), now) {
+            return;
+        }
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        if let Some(poll) = sandbox.parked.take() {
+            self.effects.push(Effect::HangUp(poll));
+        }
+        if sandbox.running.is_some() {
+            self.conclude(id, outcome.unwrap_or(Outcome::Refused(Refusal::ShuttingDown)), now);
+        } else if initializing
+            && let Some(outcome) = outcome
+            && let Some(invocation) = self.pop_waiting(pool)
+        {
+            self.refuse(invocation, outcome);
+        }
+        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        match (&sandbox.container, sandbox.origin) {
+            (Some(container), Origin::Managed) => {
+                let container = container.clone();
+                self.effects.push(Effect::Stop(StopOrder { sandbox: id, container, reason }));
+            }
+            // Its launcher finds out at its next step, and cleans up what it has made.
+            (None, Origin::Managed) => {}
+            // What this service has not started it does not stop.
+            (_, Origin::Adopted | Origin::Local(_)) => self.forget(id),
+        }
+        self.feed_the_hungry(now);
+    }
+
+    /// Ends the idle sandboxes of a pool whose function is not the pool's any more.
+    pub(super) fn end_idle(&mut self, pool: PoolId, reason: EndReason, now: Instant) {
+        let idle = self.pools.get(&pool).map(|pool| pool.idle.clone()).unwrap_or_default();
+        for id in idle {
+            let managed = self.sandboxes.get(&id).is_some_and(|s| s.origin == Origin::Managed);
+            if managed {
+                self.end(id, reason, None, now);
+            }
+        }
+    }
+
+    /// The function is deleted: who waits is told so, idle sandboxes end, busy ones finish first.
+    pub(super) fn retire(&mut self, key: &str, now: Instant) {
+        let Some(&pool) = self.pool_of.get(key) else { return };
+        while let Some(invocation) = self.pop_waiting(pool) {
+            self.refuse(invocation, Outcome::Refused(Refusal::FunctionGone));
+        }
+        if let Some(of) = self.pools.get_mut(&pool) {
+            of.retired = true;
+        }
+        self.end_idle(pool, EndReason::FunctionChanged, now);
+        self.drop_if_empty(pool);
+    }
+
+    /// Ends everything: for the end of the service.
+    pub(super) fn end_all(&mut self, now: Instant) {
+        self.draining = true;
+        let pools: Vec<PoolId> = self.pools.keys().copied().collect();
+        for pool in pools {
+            while let Some(invocation) = self.pop_waiting(pool) {
+                self.refuse(invocation, Outcome::Refused(Refusal::ShuttingDown));
+            }
+        }
+        let sandboxes: Vec<SandboxId> = self.sandboxes.keys().copied().collect();
+        for id in sandboxes {
+            self.end(id, EndReason::Shutdown, None, now);
+        }
+    }
+}

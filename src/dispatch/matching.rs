@@ -1,0 +1,372 @@
+//! The way of an invocation: it waits in its pool, or goes at once into a parked `/next`; the
+//! answer goes to whoever waits for it. Two parked requests meet; nobody blocks.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+
+use super::core::{Core, Effect, Origin, PoolId, SandboxId};
+use super::invocation::{
+    Event, Failure, Invocation, Outcome, Poll, Refusal, Reply, Report, Running, Target,
+};
+use crate::http::WatchId;
+use crate::sandbox::state::{EndReason, State, Step};
+
+/// How long a runtime that was just here counts as about to come back. Without this a sequential
+/// caller, who is often quicker than the runtime's next `/next`, would grow the pool at each call.
+pub(super) const FINISH_GRACE: Duration = Duration::from_millis(50);
+
+/// Who posts an answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Runtime {
+    At(IpAddr),
+    Local,
+}
+
+/// Why a runtime's answer was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerError {
+    /// No such invocation is running in that sandbox: 400 `InvalidRequestID`.
+    InvalidRequestId,
+    /// It was answered before, or the sandbox is past answering: 403 `InvalidStateTransition`.
+    InvalidState,
+}
+
+/// What became of a poll.
+pub(super) enum Polled {
+    /// It is parked or was given an event.
+    Taken,
+    /// The sandbox takes no more polls: 403 `InvalidStateTransition`.
+    Refused(Box<dyn Poll>),
+    /// Nobody here knows that address.
+    Unknown(Box<dyn Poll>),
+}
+
+impl Core {
+    /// Accepts an invocation. `key` names the pool of a function that the registry doesn't know
+    /// (its runtimes came by themselves); None when there is no such pool either.
+    pub(super) fn invoke(
+        &mut self,
+        target: Option<&Arc<Target>>,
+        key: &str,
+        event: Arc<Event>,
+        reply: Box<dyn Reply>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<(), Box<dyn Reply>> {
+        let pool = match target {
+            Some(target) => self.pool_for(target, now),
+            None => match self.pool_of.get(key) {
+                Some(&pool) => pool,
+                None => return Err(reply),
+            },
+        };
+        let refusal = if self.draining {
+            Some(Refusal::ShuttingDown)
+        } else if self.active >= self.limits.max_concurrent_executions {
+            Some(Refusal::ConcurrencyLimit)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            let report = Report::untaken(event);
+            self.effects.push(Effect::Reply { reply, outcome: Outcome::Refused(refusal), report });
+            return Ok(());
+        }
+        self.active += 1;
+        self.enqueue(pool, Invocation { event, reply, received: now }, false, now, wall);
+        Ok(())
+    }
+
+    /// Puts an invocation into its pool's queue and lets the queue move.
+    pub(super) fn enqueue(
+        &mut self,
+        pool: PoolId,
+        invocation: Invocation,
+        first: bool,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        let Some(of) = self.pools.get_mut(&pool) else { return };
+        self.waiting += 1;
+        if first { of.waiting.push_front(invocation) } else { of.waiting.push_back(invocation) }
+        self.advance(pool, now, wall);
+    }
+
+    /// Gives waiting invocations to idle sandboxes, and asks for more sandboxes if that leaves some.
+    pub(super) fn advance(&mut self, pool: PoolId, now: Instant, wall: SystemTime) {
+        while let Some(of) = self.pools.get(&pool)
+            && !of.waiting.is_empty()
+            && let Some(&sandbox) = of.idle.last()
+            && let Some(invocation) = self.pop_waiting(pool)
+        {
+            self.give(sandbox, invocation, now, wall);
+        }
+        self.grow(pool, now);
+    }
+
+    /// Hands an invocation to an idle sandbox.
+    fn give(&mut self, id: SandboxId, invocation: Invocation, now: Instant, wall: SystemTime) {
+        self.step(id, Step::Given, now);
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        let timeout = sandbox.target.timeout;
+        let Invocation { event, reply, .. } = invocation;
+        let expires = now + timeout;
+        sandbox.expires = expires;
+        sandbox.served += 1;
+        sandbox.running = Some(Running {
+            event: event.clone(),
+            reply: Some(reply),
+            given: now,
+            given_at: wall,
+            expires,
+            init: sandbox.init.take(),
+            repeated: 0,
+            answering: false,
+        });
+        if matches!(sandbox.origin, Origin::Local(_)) {
+            self.local_running.insert(event.id, id);
+        }
+        if let Some(poll) = sandbox.parked.take() {
+            let deadline = wall + timeout;
+            self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
+        }
+        self.wake_by(expires);
+    }
+
+    /// The runtime at `address` asks for an event.
+    pub(super) fn poll_from(
+        &mut self,
+        address: IpAddr,
+        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Polled {
+        match self.by_address.get(&address) {
+            Some(&id) => {
+                let poll = make(self.next_watch(id));
+                self.poll(id, poll, now, wall)
+            }
+            None => Polled::Unknown(make(0)),
+        }
+    }
+
+    /// A process of this host asks for an event of `target`, on the connection of this number.
+    pub(super) fn poll_local(
+        &mut self,
+        target: &Arc<Target>,
+        connection: u64,
+        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Polled {
+        let known = self.local_by_connection.get(&connection).copied();
+        let id = match known {
+            Some(id) => Some(id),
+            None => {
+                let pool = self.pool_for(target, now);
+                self.add_sandbox(pool, Origin::Local(connection), None, now)
+            }
+        };
+        let Some(id) = id else { return Polled::Refused(make(0)) };
+        self.local_by_connection.insert(connection, id);
+        let poll = make(self.next_watch(id));
+        self.poll(id, poll, now, wall)
+    }
+
+    fn poll(
+        &mut self,
+        id: SandboxId,
+        poll: Box<dyn Poll>,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Polled {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Polled::Refused(poll) };
+        let pool = sandbox.pool;
+        match sandbox.state {
+            State::Stopping(_) => return Polled::Refused(poll),
+            State::Busy => {
+                let Some(running) = &mut sandbox.running else { return Polled::Refused(poll) };
+                if running.answering {
+                    // Its answer is still arriving on another connection (Node's streaming).
+                    self.park(id, poll);
+                    return Polled::Taken;
+                }
+                if running.repeated == 0 {
+                    // The same event again, as AWS does: its answer to `/next` may have been lost.
+                    running.repeated = 1;
+                    let left = running.expires.saturating_duration_since(now);
+                    let event = running.event.clone();
+                    let deadline = wall + left;
+                    self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
+                    return Polled::Taken;
+                }
+                // It has had the event twice and gives no answer (Node after an error that is
+                // too large to post): the invocation ends, the sandbox goes on.
+                self.conclude(id, Outcome::Failed(Failure::NoAnswer), now);
+                self.step(id, Step::Answered, now);
+            }
+            State::Creating | State::Starting => {
+                sandbox.init = Some(now.saturating_duration_since(sandbox.started));
+            }
+            State::Idle | State::Finishing => {}
+        }
+        self.park(id, poll);
+        self.step(id, Step::Polled, now);
+        self.settle(id, pool, now, wall);
+        Polled::Taken
+    }
+
+    /// A sandbox has become idle: it ends if its function has changed, else it takes work.
+    fn settle(&mut self, id: SandboxId, pool: PoolId, now: Instant, wall: SystemTime) {
+        let Some(of) = self.pools.get_mut(&pool) else { return };
+        of.heard = now;
+        let current = self
+            .sandboxes
+            .get(&id)
+            .is_some_and(|s| s.origin != Origin::Managed || s.target.same_revision(&of.target));
+        if !current || of.retired {
+            self.end(id, EndReason::FunctionChanged, None, now);
+            self.advance(pool, now, wall);
+            return;
+        }
+        if of.waiting.is_empty() {
+            self.wake_by(now + self.limits.idle_timeout);
+            self.feed_the_hungry(now);
+        } else {
+            self.advance(pool, now, wall);
+        }
+    }
+
+    fn find(&self, runtime: Runtime, id: Uuid) -> Result<SandboxId, AnswerError> {
+        match runtime {
+            Runtime::At(address) => {
+                self.by_address.get(&address).copied().ok_or(AnswerError::InvalidRequestId)
+            }
+            Runtime::Local => match self.local_running.get(&id) {
+                Some(&sandbox) => Ok(sandbox),
+                None if self.local_done.contains(&id) => Err(AnswerError::InvalidState),
+                None => Err(AnswerError::InvalidRequestId),
+            },
+        }
+    }
+
+    /// Finds the sandbox that runs `id`, for an answer to it.
+    fn running(&self, runtime: Runtime, id: Uuid) -> Result<SandboxId, AnswerError> {
+        let found = self.find(runtime, id)?;
+        let sandbox = self.sandboxes.get(&found).ok_or(AnswerError::InvalidRequestId)?;
+        match &sandbox.running {
+            Some(running) if running.event.id == id => Ok(found),
+            _ if sandbox.last_id == Some(id) => Err(AnswerError::InvalidState),
+            _ => Err(AnswerError::InvalidRequestId),
+        }
+    }
+
+    /// The runtime's answer to an invocation.
+    pub(super) fn answer(
+        &mut self,
+        runtime: Runtime,
+        request: Uuid,
+        outcome: Outcome,
+        now: Instant,
+        wall: SystemTime,
+    ) -> Result<(), AnswerError> {
+        let id = self.running(runtime, request)?;
+        self.answered(id, outcome, now, wall);
+        Ok(())
+    }
+
+    fn answered(&mut self, id: SandboxId, outcome: Outcome, now: Instant, wall: SystemTime) {
+        self.conclude(id, outcome, now);
+        self.step(id, Step::Answered, now);
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        let pool = sandbox.pool;
+        if sandbox.parked.is_some() {
+            // It asked for the next event while this answer was arriving.
+            self.step(id, Step::Polled, now);
+            self.settle(id, pool, now, wall);
+        } else if matches!(sandbox.origin, Origin::Local(_)) {
+            self.forget(id);
+            self.heard(pool, now);
+        }
+    }
+
+    fn heard(&mut self, pool: PoolId, now: Instant) {
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            pool.heard = now;
+        }
+    }
+
+    /// The body of an answer begins to arrive. True when [`Core::answer_broken`] must be told if
+    /// it never ends.
+    pub(super) fn answer_begins(&mut self, runtime: Runtime, request: Uuid) -> bool {
+        let Ok(id) = self.running(runtime, request) else { return false };
+        let running = self.sandboxes.get_mut(&id).and_then(|sandbox| sandbox.running.as_mut());
+        running.is_some_and(|running| !std::mem::replace(&mut running.answering, true))
+    }
+
+    /// An answer that began to arrive has ended, whole or not.
+    pub(super) fn answer_broken(
+        &mut self,
+        runtime: Runtime,
+        request: Uuid,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        let Ok(id) = self.running(runtime, request) else { return };
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        if let Some(running) = &mut sandbox.running {
+            running.answering = false;
+        }
+        // A runtime that already asks for the next event will not answer again.
+        if sandbox.parked.is_some() {
+            self.answered(id, Outcome::Failed(Failure::NoAnswer), now, wall);
+        }
+    }
+
+    /// The connection of a parked poll is gone.
+    pub(super) fn poll_gone(&mut self, watch: WatchId, now: Instant) {
+        let Some(id) = self.watched(watch) else { return };
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        sandbox.parked = None;
+        self.poll_lost(id, now);
+    }
+
+    /// A sandbox without its poll: a process of this host is forgotten, a container may ask again.
+    fn poll_lost(&mut self, id: SandboxId, now: Instant) {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        if matches!(sandbox.origin, Origin::Local(_)) && sandbox.running.is_none() {
+            self.forget(id);
+            return;
+        }
+        sandbox.expires = now + self.limits.init_timeout;
+        let expires = sandbox.expires;
+        self.step(id, Step::PollLost, now);
+        self.wake_by(expires);
+    }
+
+    /// The event could not be written to the runtime: it goes to the next one.
+    pub(super) fn delivery_failed(
+        &mut self,
+        id: SandboxId,
+        request: Uuid,
+        now: Instant,
+        wall: SystemTime,
+    ) {
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        // It counts as undelivered only while nothing has been heard of it since.
+        let untouched =
+            |r: &mut Running| r.event.id == request && !r.answering && r.repeated == 0;
+        let Some(mut running) = sandbox.running.take_if(untouched) else { return };
+        let pool = sandbox.pool;
+        sandbox.init = running.init;
+        self.local_running.remove(&request);
+        self.poll_lost(id, now);
+        if let Some(reply) = running.reply.take() {
+            let invocation = Invocation { event: running.event, reply, received: running.given };
+            self.enqueue(pool, invocation, true, now, wall);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Dispatch: invocations meet sandboxes.
+//!
+//! [`core`] is the state, behind one short lock; each call here takes the lock, lets the core
+//! decide, releases it and carries out what was decided, on the calling thread. So a warm
+//! invocation is carried by the two threads that read its two requests, with no hand-off.
+//! Dispatch knows neither HTTP routes nor Docker: who waits is a [`Reply`] or a [`Poll`], and
+//! sandboxes are made by a [`Host`].
+
+mod core;
+mod deadlines;
+mod invocation;
+mod lifecycle;
+mod matching;
+mod snapshot;
+mod timekeeper;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Instant, SystemTime};
+
+use uuid::Uuid;
+
+use self::core::{Core, Effect};
+pub use self::core::{Limits, SandboxId, StopOrder};
+pub use self::invocation::{
+    Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target,
+};
+pub use self::matching::AnswerError;
+use self::matching::{Polled, Runtime};
+pub use self::snapshot::{PoolView, SandboxView, Snapshot};
+use self::timekeeper::Timekeeper;
+use crate::http::{Body, WatchId};
+use crate::observe::metrics::Metrics;
+
+/// Makes and removes sandboxes. Neither call may block: both only put the order down.
+pub trait Host: Send + Sync {
+    fn start(&self, sandbox: SandboxId);
+    fn stop(&self, order: StopOrder);
+}
+
+/// Who asks for an event.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// A container, by its address.
+    Container(IpAddr),
+    /// A process of this host, as a runtime of `target`, on the connection of this number.
+    Local { target: &'a Arc<Target>, connection: u64 },
+}
+
+/// Who answers an invocation.
+#[derive(Debug, Clone, Copy)]
+pub enum Answerer {
+    Container(IpAddr),
+    Local,
+}
+
+/// What became of a `/next`.
+#[derive(Debug)]
+pub enum PollResult<P> {
+    /// It is parked or was given its event.
+    Taken,
+    /// Its sandbox takes no more polls.
+    Refused(P),
+    /// No sandbox has this address.
+    Unknown(P),
+}
+
+/// The dispatcher. See the module's text.
+pub struct Dispatcher {
+    core: Mutex<Core>,
+    host: OnceLock<Arc<dyn Host>>,
+    timekeeper: Timekeeper,
+    metrics: Arc<Metrics>,
+}
+
+impl Dispatcher {
+    pub fn new(limits: Limits, metrics: Arc<Metrics>) -> std::io::Result<Arc<Dispatcher>> {
+        let dispatcher = Arc::new(Dispatcher {
+            core: Mutex::new(Core::new(limits)),
+            host: OnceLock::new(),
+            timekeeper: Timekeeper::new(),
+            metrics,
+        });
+        let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
+        dispatcher.timekeeper.start(move || match weak.upgrade() {
+            Some(dispatcher) => {
+                dispatcher.run(|core, now| core.tick(now, SystemTime::now()));
+                true
+            }
+            None => false,
+        })?;
+        Ok(dispatcher)
+    }
+
+    /// Names who makes sandboxes. Until then none is made.
+    pub fn set_host(&self, host: Arc<dyn Host>) {
+        if self.host.set(host).is_err() {
+            log::error!("a second host of sandboxes was named; the first one stays");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // The core's own code does not panic half-way through a change that others rely on.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the core decide, then does what it decided.
+    fn run<T>(&self, decide: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let mut core = self.lock();
+        let result = decide(&mut core, Instant::now());
+        let effects = std::mem::take(&mut core.effects);
+        let wake = core.wake;
+        drop(core);
+        self.timekeeper.arm(wake);
+        self.carry_out(effects);
+        result
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Deliver { poll, event, deadline, sandbox } => {
+                    if !poll.deliver(&event, deadline) {
+                        log::debug!("{}: the runtime was gone, another one gets it", event.id);
+                        self.run(|core, now| {
+                            core.delivery_failed(sandbox, event.id, now, SystemTime::now());
+                        });
+                    }
+                }
+                Effect::Reply { reply, outcome, report } => {
+                    self.metrics.invocation_ended(&outcome, &report);
+                    reply.reply(outcome, report);
+                }
+                Effect::HangUp(poll) => poll.hang_up(),
+                Effect::Start(sandbox) => {
+                    if let Some(host) = self.host.get() {
+                        host.start(sandbox);
+                    }
+                }
+                Effect::Stop(order) => {
+                    self.metrics.sandbox_ended(order.reason);
+                    if let Some(host) = self.host.get() {
+                        host.stop(order);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Accepts an invocation; its outcome goes to `reply`, exactly once. The reply comes back
+    /// when there is no such function: neither `target` nor a runtime known as `key`.
+    pub fn invoke(
+        &self,
+        target: Option<&Arc<Target>>,
+        key: &str,
+        event: Event,
+        reply: Box<dyn Reply>,
+    ) -> Result<(), Box<dyn Reply>> {
+        let event = Arc::new(event);
+        self.run(|core, now| core.invoke(target, key, event, reply, now, SystemTime::now()))
+    }
+
+    /// A runtime asks for an event. `make` makes the poll with the number to watch it by.
+    pub fn poll(
+        &self,
+        caller: Caller<'_>,
+        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
+    ) -> PollResult<Box<dyn Poll>> {
+        let polled = self.run(|core, now| {
+            let wall = SystemTime::now();
+            match caller {
+                Caller::Container(address) => core.poll_from(address, make, now, wall),
+                Caller::Local { target, connection } => {
+                    core.poll_local(target, connection, make, now, wall)
+                }
+            }
+        });
+        match polled {
+            Polled::Taken => PollResult::Taken,
+            Polled::Refused(poll) => PollResult::Refused(poll),
+            Polled::Unknown(poll) => PollResult::Unknown(poll),
+        }
+    }
+
+    /// A runtime answers. The caller has its answer when this returns.
+    pub fn answer(
+        &self,
+        answerer: Answerer,
+        request: Uuid,
+        outcome: Outcome,
+    ) -> Result<(), AnswerError> {
+        self.run(|core, now| {
+            core.answer(answerer.into(), request, outcome, now, SystemTime::now())
+        })
+    }
+
+    /// The body of an answer begins to arrive. What is returned tells of its end when dropped.
+    pub fn answer_begins(
+        self: &Arc<Self>,
+        answerer: Answerer,
+        request: Uuid,
+    ) -> Option<PendingAnswer> {
+        let begun = self.run(|core, _| core.answer_begins(answerer.into(), request));
+        begun.then(|| PendingAnswer { dispatcher: self.clone(), answerer, request })
+    }
+
+    pub fn init_error(&self, answerer: Answerer, error: Body) -> Result<(), AnswerError> {
+        self.run(|core, now| core.init_error(answerer.into(), error, now))
+    }
+
+    /// The connection of a parked poll is gone.
+    pub fn poll_gone(&self, watch: WatchId) {
+        self.run(|core, now| core.poll_gone(watch, now));
+    }
+
+    pub fn is_sandbox(&self, address: IpAddr) -> bool {
+        self.lock().by_address.contains_key(&address)
+    }
+
+    /// Whether a runtime that nobody here started serves (or lately served) this name.
+    pub fn has_runtimes(&self, key: &str) -> bool {
+        self.lock().pool_of.contains_key(key)
+    }
+
+    pub fn begin_start(&self, sandbox: SandboxId) -> Option<Arc<Target>> {
+        self.run(|core, now| core.begin_start(sandbox, now))
+    }
+
+    pub fn created(
+        &self,
+        sandbox: SandboxId,
+        container: Arc<str>,
+        name: Arc<str>,
+        address: Option<IpAddr>,
+    ) -> bool {
+        self.run(|core, now| core.created(sandbox, container, name, address, now))
+    }
+
+    pub fn started(&self, sandbox: SandboxId) -> bool {
+        self.metrics.sandbox_started();
+        self.run(|core, now| core.started(sandbox, now))
+    }
+
+    /// The sandbox whose container this is has this address.
+    pub fn locate(&self, sandbox: SandboxId, address: IpAddr) {
+        self.run(|core, _| core.locate(sandbox, address));
+    }
+
+    pub fn start_failed(&self, sandbox: SandboxId, why: String) {
+        self.run(|core, now| core.start_failed(sandbox, why, now, SystemTime::now()));
+    }
+
+    pub fn removed(&self, sandbox: SandboxId) {
+        self.run(|core, now| core.removed(sandbox, now));
+    }
+
+    pub fn adopt(
+        &self,
+        target: &Arc<Target>,
+        container: Arc<str>,
+        name: Arc<str>,
+        address: IpAddr,
+    ) {
+        self.run(|core, now| core.adopt(target, container, name, address, now));
+    }
+
+    pub fn out_of_memory(&self, container: &str) {
+        self.run(|core, _| core.out_of_memory(container));
+    }
+
+    pub fn died(&self, container: &str, code: i32) {
+        self.run(|core, now| core.died(container, code, now));
+    }
+
+    /// The containers that this service knows, with whether it made them.
+    pub fn containers(&self) -> Vec<(Arc<str>, bool)> {
+        self.lock().containers()
+    }
+
+    /// The function is deleted.
+    pub fn retire(&self, key: &str) {
+        self.run(|core, now| core.retire(key, now));
+    }
+
+    /// Takes no more invocations; those under way go on.
+    pub fn drain(&self) {
+        self.lock().draining = true;
+    }
+
+    /// Invocations without an outcome.
+    pub fn active(&self) -> usize {
+        self.lock().active
+    }
+
+    /// Ends everything that is left.
+    pub fn end_all(&self) {
+        self.run(|core, now| core.end_all(now));
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        self.lock().snapshot(Instant::now())
+    }
+}
+
+impl From<Answerer> for Runtime {
+    fn from(answerer: Answerer) -> Runtime {
+        match answerer {
+            Answerer::Container(address) => Runtime::At(address),
+            Answerer::Local => Runtime::Local,
+        }
+    }
+}
+
+impl fmt::Debug for Dispatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
+    }
+}
+
+/// An answer whose body is arriving. Dropped when the body has ended, whole or not.
+pub struct PendingAnswer {
+    dispatcher: Arc<Dispatcher>,
+    answerer: Answerer,
+    request: Uuid,
+}
+
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        self.dispatcher.run(|core, now| {
+            core.answer_broken(self.answerer.into(), self.request, now, SystemTime::now());
+        });
+    }
+}
+
+impl fmt::Debug for PendingAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingAnswer").field("request", &self.request).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,371 @@
+//! The half of a connection that every thread may touch: its socket's write side.
+//!
+//! Whoever has an answer writes it itself, under the connection's short lock. What the socket does
+//! not take at once stays queued here, and the owning worker goes on when the socket is writable.
+//! Invariant: one request of a connection is in flight at a time; only the owner starts one, and
+//! exactly one answer (or the close of the connection) ends it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use rustix::event::epoll::{self, EventData, EventFlags};
+
+use super::head::From;
+use super::message::{Body, Response};
+
+/// Numbers connections; see `Head::connection`.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// Names a parked request to [`Handler::peer_gone`](super::Handler::peer_gone).
+pub type WatchId = u64;
+
+/// What other threads send to a worker.
+pub(super) enum Mail {
+    Accepted(TcpStream, SocketAddr, super::listener::Permit),
+    /// The connection's answer is out and it has unread input waiting.
+    Resume(u64),
+    Stop,
+}
+
+/// The way to one worker. The channel is unbounded because each open connection has at most one
+/// message in it, and open connections are bounded.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    pub(super) mail: Sender<Mail>,
+    pub(super) epoll: OwnedFd,
+    pub(super) wake: OwnedFd,
+}
+
+impl Mailbox {
+    pub(super) fn post(&self, mail: Mail) {
+        // Fails only when the worker has ended; then nothing waits for the message either.
+        if self.mail.send(mail).is_ok() {
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// See the module's text.
+pub(super) struct Connection {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) token: u64,
+    number: u64,
+    owner: Arc<Mailbox>,
+    in_flight: AtomicBool,
+    /// The peer is gone, or the owner has given the connection up.
+    gone: AtomicBool,
+    /// The last answer of this connection has been given.
+    closing: AtomicBool,
+    write: Mutex<WriteSide>,
+}
+
+struct WriteSide {
+    queue: VecDeque<Unsent>,
+    shut: bool,
+    /// The peer will send nothing more, and the owner no longer asks to read.
+    half_closed: bool,
+    /// The owner has stopped reading because too much pipelined input waits.
+    paused: bool,
+    /// The owner holds input for after the answer and wants [`Mail::Resume`].
+    resume: bool,
+    watch: Option<WatchId>,
+    interest: EventFlags,
+    /// When something was last written, or an answer given.
+    progress: Instant,
+}
+
+struct Unsent {
+    bytes: Body,
+    from: usize,
+}
+
+/// A write side's answer to the owner's regular look.
+pub(super) struct WriteStatus {
+    pub(super) unsent: bool,
+    pub(super) shut: bool,
+    pub(super) progress: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(
+        socket: TcpStream,
+        peer: SocketAddr,
+        token: u64,
+        owner: Arc<Mailbox>,
+        now: Instant,
+    ) -> io::Result<Connection> {
+        let interest = EventFlags::IN | EventFlags::RDHUP;
+        epoll::add(&owner.epoll, &socket, EventData::new_u64(token), interest)?;
+        Ok(Connection {
+            socket,
+            peer,
+            token,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            owner,
+            in_flight: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            write: Mutex::new(WriteSide {
+                queue: VecDeque::new(),
+                shut: false,
+                half_closed: false,
+                paused: false,
+                resume: false,
+                watch: None,
+                interest,
+                progress: now,
+            }),
+        })
+    }
+
+    /// What heads read from this connection say of where they come from.
+    pub(super) fn from(&self) -> From {
+        From { peer: self.peer, connection: self.number }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WriteSide> {
+        // A panic while the lock was held leaves a write side that is whole enough to be closed.
+        self.write.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(super) fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Marks the start of a request. Only the owner calls this.
+    pub(super) fn begin(&self) {
+        self.in_flight.store(true, Ordering::Release);
+    }
+
+    /// Writes the answer of the request in flight; false when nobody is there to read it.
+    fn answer(&self, mut response: Response, head_only: bool, keep_alive: bool) -> bool {
+        let close = !keep_alive || response.close;
+        response.finish(close);
+        let body = response.body.filter(|body| !head_only && !body.is_empty());
+        let mut side = self.lock();
+        side.watch = None;
+        side.progress = Instant::now();
+        let delivered =
+            !self.gone.load(Ordering::Acquire) && self.write_now(&mut side, response.head, body);
+        if close || side.half_closed {
+            self.closing.store(true, Ordering::Release);
+            self.shut_when_written(&mut side);
+        }
+        self.in_flight.store(false, Ordering::Release);
+        if std::mem::take(&mut side.resume) {
+            self.owner.post(Mail::Resume(self.token));
+        }
+        delivered
+    }
+
+    /// Writes as much as the socket takes and queues the rest.
+    fn write_now(&self, side: &mut WriteSide, head: Vec<u8>, body: Option<Body>) -> bool {
+        let mut written = 0;
+        if side.queue.is_empty() {
+            let slices = [IoSlice::new(&head), IoSlice::new(body.as_deref().unwrap_or_default())];
+            match retry(|| rustix::io::writev(&self.socket, &slices)) {
+                Ok(n) => written = n,
+                Err(rustix::io::Errno::AGAIN) => {}
+                Err(_) => return self.give_up(),
+            }
+        }
+        let head_len = head.len();
+        if written < head_len {
+            side.queue.push_back(Unsent { bytes: head.into(), from: written });
+        }
+        if let Some(body) = body {
+            let from = written.saturating_sub(head_len);
+            if from < body.len() {
+                side.queue.push_back(Unsent { bytes: body, from });
+            }
+        }
+        if side.queue.is_empty() || self.flush(side) { true } else { self.give_up() }
+    }
+
+    /// Writes queued bytes; false when the peer is gone.
+    fn flush(&self, side: &mut WriteSide) -> bool {
+        while let Some(unsent) = side.queue.front_mut() {
+            match retry(|| rustix::io::write(&self.socket, &unsent.bytes[unsent.from..])) {
+                Ok(n) => {
+                    unsent.from += n;
+                    side.progress = Instant::now();
+                    if unsent.from >= unsent.bytes.len() {
+                        side.queue.pop_front();
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => break,
+                Err(_) => return false,
+            }
+        }
+        self.update_interest(side);
+        true
+    }
+
+    /// The peer does not take what is written: end both ways, so that the owner sees a hang-up.
+    fn give_up(&self) -> bool {
+        self.gone.store(true, Ordering::Release);
+        let _ = self.socket.shutdown(Shutdown::Both);
+        false
+    }
+
+    fn shut_when_written(&self, side: &mut WriteSide) {
+        if side.queue.is_empty() && !side.shut {
+            side.shut = true;
+            let _ = self.socket.shutdown(Shutdown::Write);
+        }
+    }
+
+    /// Asks the poller for what is wanted now. Level-triggered, so whoever changes it may be any
+    /// thread and nothing is missed.
+    fn update_interest(&self, side: &mut WriteSide) {
+        let mut wanted = EventFlags::empty();
+        wanted.set(EventFlags::IN, !side.paused && !side.half_closed);
+        wanted.set(EventFlags::RDHUP, !side.half_closed);
+        wanted.set(EventFlags::OUT, !side.queue.is_empty());
+        if wanted != side.interest {
+            let data = EventData::new_u64(self.token);
+            if epoll::modify(&self.owner.epoll, &self.socket, data, wanted).is_ok() {
+                side.interest = wanted;
+            }
+        }
+    }
+
+    /// The socket is writable. False when the peer is gone.
+    pub(super) fn on_writable(&self) -> bool {
+        let mut side = self.lock();
+        let alive = self.flush(&mut side);
+        if alive && self.closing() && !self.in_flight() {
+            self.shut_when_written(&mut side);
+        }
+        alive
+    }
+
+    /// Writes an interim response (RFC 9110 section 15.2).
+    pub(super) fn interim(&self, head: &'static [u8]) {
+        let mut side = self.lock();
+        self.write_now(&mut side, head.to_vec(), None);
+    }
+
+    /// Leaves `waiting` bytes of input for after the answer of the request in flight. False when
+    /// that answer is out already. `pause` stops reading until then.
+    pub(super) fn wait_for_answer(&self, pause: bool) -> bool {
+        let mut side = self.lock();
+        if !self.in_flight() {
+            return false;
+        }
+        side.resume = true;
+        side.paused |= pause;
+        self.update_interest(&mut side);
+        true
+    }
+
+    pub(super) fn resume_reading(&self) {
+        let mut side = self.lock();
+        side.paused = false;
+        self.update_interest(&mut side);
+    }
+
+    /// The peer has sent its last byte while a request is in flight. Returns the watch of a
+    /// parked request, whose peer then counts as gone.
+    pub(super) fn peer_finished(&self) -> Option<WatchId> {
+        let mut side = self.lock();
+        side.half_closed = true;
+        self.update_interest(&mut side);
+        side.watch.take()
+    }
+
+    /// The owner forgets the connection. Returns the watch of a request parked on it.
+    pub(super) fn abandon(&self) -> Option<WatchId> {
+        let mut side = self.lock();
+        self.gone.store(true, Ordering::Release);
+        side.queue.clear();
+        let _ = epoll::delete(&self.owner.epoll, &self.socket);
+        side.watch.take()
+    }
+
+    pub(super) fn write_status(&self) -> WriteStatus {
+        let side = self.lock();
+        WriteStatus { unsent: !side.queue.is_empty(), shut: side.shut, progress: side.progress }
+    }
+}
+
+fn retry(mut call: impl FnMut() -> rustix::io::Result<usize>) -> rustix::io::Result<usize> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// The one answer of one request. It may be kept, and sent to any thread.
+///
+/// Dropped without an answer it says 500: no client is left to wait for a bug.
+pub struct Responder {
+    connection: Option<Arc<Connection>>,
+    head_only: bool,
+    keep_alive: bool,
+}
+
+impl Responder {
+    pub(super) fn new(connection: Arc<Connection>, head_only: bool, keep_alive: bool) -> Responder {
+        Responder { connection: Some(connection), head_only, keep_alive }
+    }
+
+    /// Writes the response. False when the client is known to be gone; true does not mean that it
+    /// has read anything.
+    pub fn send(mut self, response: Response) -> bool {
+        match self.connection.take() {
+            Some(connection) => connection.answer(response, self.head_only, self.keep_alive),
+            None => false,
+        }
+    }
+
+    /// Asks for [`Handler::peer_gone`](super::Handler::peer_gone) with this id when the client
+    /// goes away before the answer. False when it has gone already.
+    pub fn watch(&self, id: WatchId) -> bool {
+        let Some(connection) = &self.connection else { return false };
+        let mut side = connection.lock();
+        if connection.gone.load(Ordering::Acquire) || side.half_closed {
+            return false;
+        }
+        side.watch = Some(id);
+        true
+    }
+
+    /// Closes the connection without an answer: for a parked poll when the service stops.
+    pub fn hang_up(mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.lock().watch = None;
+            connection.give_up();
+        }
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let body = r#"{"message":"The service failed to answer this request."}"#;
+            connection.answer(Response::json(500, body), self.head_only, false);
+        }
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = self.connection.as_ref().map(|connection| connection.peer);
+        f.debug_struct("Responder").field("peer", &peer).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,304 @@
+//! A request's head: where it ends, and what it says, strictly by RFC 9112 sections 2 to 5.
+//!
+//! `httparse` does the tokens; this file adds what it lets pass: bare LF line ends, missing or
+//! repeated Host, targets outside ASCII. It does not decide on bodies (see `framing`).
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+
+use super::limits::{Limits, MAX_HEADER_COUNT};
+
+/// Room for the header fields of one head, on the caller's stack.
+pub(super) type HeaderRoom<'a> = [MaybeUninit<httparse::Header<'a>>; MAX_HEADER_COUNT];
+
+pub(super) const fn header_room<'a>() -> HeaderRoom<'a> {
+    [const { MaybeUninit::uninit() }; MAX_HEADER_COUNT]
+}
+
+/// The parsed head of a request. Borrows from the bytes that were read.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    pub method: &'a str,
+    /// The path as sent: percent-encoded, without the query.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    /// HTTP/1.`minor`.
+    pub minor: u8,
+    pub peer: SocketAddr,
+    /// Numbers the connection, uniquely as long as the service runs.
+    pub connection: u64,
+    headers: &'a [httparse::Header<'a>],
+}
+
+impl<'a> Head<'a> {
+    /// The first field of this name, compared without case.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+
+    /// The first field of this name as text, surrounding white space removed. None when it is
+    /// not UTF-8.
+    pub fn header_str(&self, name: &str) -> Option<&'a str> {
+        self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
+    }
+
+    pub(super) fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let headers = self.headers;
+        headers.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+
+    /// Whether the connection may carry another request after this one (RFC 9112 section 9.3).
+    pub(super) fn keep_alive(&self) -> bool {
+        let mut keep = self.minor >= 1;
+        for value in self.all("connection") {
+            for option in value.split(|&byte| byte == b',') {
+                let option = option.trim_ascii();
+                if option.eq_ignore_ascii_case(b"close") {
+                    return false;
+                }
+                keep |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        keep
+    }
+
+    pub(super) fn expects_continue(&self) -> bool {
+        self.minor >= 1
+            && self.header("expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
+    }
+}
+
+/// Why a head was refused: the status and the sentence for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BadRequest {
+    pub(super) status: u16,
+    pub(super) message: &'static str,
+}
+
+pub(super) const fn bad(status: u16, message: &'static str) -> BadRequest {
+    BadRequest { status, message }
+}
+
+/// The length of the head at the start of `data`, or None when its end has not arrived.
+///
+/// `seen` bytes were looked at before, so that a head that trickles in is not read again and again.
+pub(super) fn end(data: &[u8], seen: usize) -> Option<usize> {
+    let mut from = seen.saturating_sub(3);
+    loop {
+        // The end is a CRLF CRLF; only a line feed can end it.
+        let at = from + data.get(from..)?.iter().position(|&byte| byte == b'\n')?;
+        if at >= 3 && &data[at - 3..=at] == b"\r\n\r\n" {
+            return Some(at + 1);
+        }
+        from = at + 1;
+    }
+}
+
+/// Empty lines before a request line, which a client of old may send (RFC 9112 section 2.2).
+pub(super) fn leading_blank(data: &[u8]) -> usize {
+    if data.starts_with(b"\r\n") { 2 } else { 0 }
+}
+
+/// What is wrong with a head so far although its end has not arrived, if anything is.
+pub(super) fn too_long(
+    data: &[u8],
+    max_head_bytes: usize,
+    limits: &Limits,
+) -> Result<(), BadRequest> {
+    let line = data.iter().take(limits.max_uri_bytes + 32).position(|&byte| byte == b'\n');
+    if line.is_none() && data.len() > limits.max_uri_bytes + 32 {
+        return Err(bad(414, "The request target is longer than this service allows."));
+    }
+    if data.len() > max_head_bytes {
+        return Err(bad(431, "The request's header fields are larger than this service allows."));
+    }
+    Ok(())
+}
+
+/// Where a head was read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    pub(super) peer: SocketAddr,
+    pub(super) connection: u64,
+}
+
+/// Parses a whole head (as found by [`end`]).
+pub(super) fn parse<'a>(
+    data: &'a [u8],
+    room: &'a mut HeaderRoom<'a>,
+    from: From,
+    limits: &Limits,
+) -> Result<Head<'a>, BadRequest> {
+    line_ends(data)?;
+    let mut request = httparse::Request::new(&mut []);
+    let count = limits.max_header_count.min(MAX_HEADER_COUNT);
+    match request.parse_with_uninit_headers(data, &mut room[..count]) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Err(bad(400, "The request's head is malformed.")),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(bad(431, "The request has more header fields than this service allows."));
+        }
+        Err(httparse::Error::Version) => {
+            return Err(bad(505, "This service speaks HTTP/1.1 and HTTP/1.0."));
+        }
+        Err(_) => return Err(bad(400, "The request's head is malformed.")),
+    }
+    let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+    else {
+        return Err(bad(400, "The request's head is malformed."));
+    };
+    if target.len() > limits.max_uri_bytes {
+        return Err(bad(414, "The request target is longer than this service allows."));
+    }
+    if !target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(bad(400, "The request target has a character that must be percent-encoded."));
+    }
+    let origin = origin_form(method, target)?;
+    let (path, query) = match origin.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (origin, None),
+    };
+    let From { peer, connection } = from;
+    let head =
+        Head { method, path, query, minor, peer, connection, headers: request.headers };
+    // RFC 9112 section 3.2: exactly one Host in HTTP/1.1, never more than one.
+    match (head.all("host").count(), minor) {
+        (1, _) | (0, 0) => Ok(head),
+        (0, _) => Err(bad(400, "The request has no Host header field.")),
+        _ => Err(bad(400, "The request has more than one Host header field.")),
+    }
+}
+
+/// A bare CR or LF is a line end to some parsers and not to others: request smuggling starts there.
+fn line_ends(data: &[u8]) -> Result<(), BadRequest> {
+    let mut before = 0u8;
+    for &byte in data {
+        if (byte == b'\n') != (before == b'\r') {
+            return Err(bad(400, "The request's head has a line that does not end in CRLF."));
+        }
+        before = byte;
+    }
+    Ok(())
+}
+
+/// The origin-form of a target: absolute-form is accepted (RFC 9112 section 3.2.2), its authority
+/// is not used.
+fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, BadRequest> {
+    if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+        return Ok(target);
+    }
+    let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
+    if scheme.is_some() {
+        let rest = &target[7..];
+        return match rest.find(['/', '?']) {
+            Some(at) if rest[at..].starts_with('/') => Ok(&rest[at..]),
+            None if !rest.is_empty() => Ok("/"),
+            _ => Err(bad(400, "The request target is malformed.")),
+        };
+    }
+    Err(bad(400, "The request target is malformed."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::limits::tests_support::limits;
+
+    fn status(head: &[u8]) -> u16 {
+        let mut room = header_room();
+        match parse(head, &mut room, from(), &limits()) {
+            Ok(_) => 200,
+            Err(error) => error.status,
+        }
+    }
+
+    fn from() -> From {
+        From { peer: ([10, 0, 0, 1], 7).into(), connection: 1 }
+    }
+
+    #[test]
+    fn a_head_is_parsed_as_sent() {
+        let bytes = b"POST /a%2Fb/c?Qualifier=1&x HTTP/1.1\r\nHost: h\r\nX-A:  v \r\nx-a: w\r\n\r\n";
+        let mut room = header_room();
+        let head = parse(bytes, &mut room, from(), &limits()).unwrap();
+        assert_eq!((head.method, head.path, head.query), ("POST", "/a%2Fb/c", Some("Qualifier=1&x")));
+        assert_eq!(head.header_str("X-a"), Some("v"));
+        assert_eq!(head.all("x-A").count(), 2);
+        assert_eq!(head.header("nope"), None);
+        assert!(head.keep_alive());
+    }
+
+    #[test]
+    fn malformed_heads_are_refused_with_their_status() {
+        let cases: &[(&[u8], u16)] = &[
+            (b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+            (b"GET / HTTP/1.0\r\n\r\n", 200),
+            (b"OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+            (b"GET http://h:1/a?b HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+            (b"GET http://h HTTP/1.1\r\nHost: h\r\n\r\n", 200),
+            (b"GET / HTTP/1.1\r\nHost: h\r\nX: \xc3\xa9\r\n\r\n", 200),
+            (b"GET / HTTP/1.1\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
+            (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+            (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+            (b"GET / HTTP/1.1\nHost: h\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHo st: h\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: h\r\n: v\r\n\r\n", 400),
+            (b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"G\x01T / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET http:// HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"CONNECT h:1 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET / HTTP/1.1 x\r\nHost: h\r\n\r\n", 400),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(status(head), *expected, "{:?}", String::from_utf8_lossy(head));
+        }
+        let many = format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "a: b\r\n".repeat(100));
+        assert_eq!(status(many.as_bytes()), 431);
+        let long = format!("GET /{} HTTP/1.1\r\nHost: h\r\n\r\n", "a".repeat(20_000));
+        assert_eq!(status(long.as_bytes()), 414);
+    }
+
+    #[test]
+    fn the_end_is_found_wherever_the_bytes_were_cut() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nbody\r\n\r\n";
+        for cut in 0..head.len() {
+            let expected = (cut >= 27).then_some(27);
+            assert_eq!(end(&head[..cut], 0), expected);
+            assert_eq!(end(head, cut.min(26)), Some(27), "seen {cut}");
+        }
+    }
+
+    #[test]
+    fn connection_options_decide_on_keep_alive() {
+        let keep = |head: &str| {
+            let mut room = header_room();
+            parse(head.as_bytes(), &mut room, from(), &limits())
+                .unwrap()
+                .keep_alive()
+        };
+        assert!(keep("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
+        assert!(!keep("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade, Close\r\n\r\n"));
+        assert!(!keep("GET / HTTP/1.0\r\n\r\n"));
+        assert!(keep("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
+    }
+
+    #[test]
+    fn an_endless_head_is_refused_before_its_end() {
+        let limits = limits();
+        assert!(too_long(b"GET / HTTP/1.1\r\nA: ", limits.max_head_bytes, &limits).is_ok());
+        let target = vec![b'a'; limits.max_uri_bytes + 40];
+        assert_eq!(too_long(&target, 1 << 20, &limits).unwrap_err().status, 414);
+        let mut head = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        head.resize(limits.max_head_bytes + 1, b'a');
+        assert_eq!(too_long(&head, limits.max_head_bytes, &limits).unwrap_err().status, 431);
+    }
+}

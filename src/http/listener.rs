@@ -1,0 +1,148 @@
+//! Accepts connections, within the limits of all and of one address, and deals them to the workers.
+//!
+//! Running out of descriptors is met with patience: the listener backs off and what is open goes on.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SocketFlags;
+
+use super::connection::{Mail, Mailbox};
+use super::limits::{Counters, Limits};
+
+/// How long the listener waits after an accept that failed for want of something.
+const BACK_OFF: Duration = Duration::from_millis(100);
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 61\r\n\r\n{\"message\":\"This service has as many connections as it may.\"}";
+
+/// Who holds how many connections.
+#[derive(Debug)]
+pub(super) struct Admittance {
+    limits: Arc<Limits>,
+    counters: Arc<Counters>,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// The right to be connected, given back when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    admittance: Arc<Admittance>,
+    address: IpAddr,
+}
+
+impl Admittance {
+    pub(super) fn new(limits: Arc<Limits>, counters: Arc<Counters>) -> Arc<Admittance> {
+        Arc::new(Admittance { limits, counters, by_address: Mutex::new(HashMap::new()) })
+    }
+
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
+        if self.counters.connections_open.load(Ordering::Relaxed) >= self.limits.max_connections {
+            return None;
+        }
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_insert(0);
+        if *count >= self.limits.max_connections_per_address {
+            return None;
+        }
+        *count += 1;
+        self.counters.connections_open.fetch_add(1, Ordering::Relaxed);
+        Some(Permit { admittance: self.clone(), address })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let admittance = &self.admittance;
+        admittance.counters.connections_open.fetch_sub(1, Ordering::Relaxed);
+        let mut by_address = admittance.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Starts the listener's thread. It ends when `stop` becomes readable.
+pub(super) fn start(
+    listeners: Vec<TcpListener>,
+    stop: OwnedFd,
+    workers: Vec<Arc<Mailbox>>,
+    admittance: Arc<Admittance>,
+) -> io::Result<JoinHandle<()>> {
+    for listener in &listeners {
+        listener.set_nonblocking(true)?;
+        // Accepted sockets inherit this on Linux: an answer must not wait for an acknowledgement.
+        rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
+    }
+    let mut deal = Deal { workers, next: 0, admittance, failing: false };
+    thread::Builder::new().name("listener".into()).spawn(move || {
+        loop {
+            let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&stop, PollFlags::IN)];
+            // While accepting fails, only the end is waited for: a full table stays readable.
+            if !deal.failing {
+                fds.extend(listeners.iter().map(|l| PollFd::new(l, PollFlags::IN)));
+            }
+            let back_off = Timespec { tv_sec: 0, tv_nsec: i64::from(BACK_OFF.subsec_nanos()) };
+            let _ = poll(&mut fds, deal.failing.then_some(&back_off));
+            if !fds[0].revents().is_empty() {
+                return;
+            }
+            deal.failing = !listeners.iter().all(|listener| deal.accept_all(listener));
+        }
+    })
+}
+
+struct Deal {
+    workers: Vec<Arc<Mailbox>>,
+    next: usize,
+    admittance: Arc<Admittance>,
+    failing: bool,
+}
+
+impl Deal {
+    /// Accepts what waits; false when it failed for want of something.
+    fn accept_all(&mut self, listener: &TcpListener) -> bool {
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match rustix::net::acceptfrom_with(listener, flags) {
+                Ok((socket, peer)) => {
+                    let peer = peer.and_then(|any| SocketAddr::try_from(any).ok());
+                    if let Some(peer) = peer {
+                        self.hand_on(TcpStream::from(socket), peer);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => return true,
+                // The client left before it was accepted (accept(2), "Error handling").
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED) => {}
+                Err(error) => {
+                    Counters::add(&self.admittance.counters.accept_errors);
+                    if !self.failing {
+                        log::error!("accepting connections fails and is tried again: {error}");
+                    }
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn hand_on(&mut self, socket: TcpStream, peer: SocketAddr) {
+        // An IPv4 client on an IPv6 socket is the same client.
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let Some(permit) = self.admittance.admit(peer.ip()) else {
+            Counters::add(&self.admittance.counters.connections_refused);
+            let _ = rustix::io::write(&socket, FULL); // a new socket's buffer has room for this
+            return;
+        };
+        Counters::add(&self.admittance.counters.connections_accepted);
+        self.workers[self.next].post(Mail::Accepted(socket, peer, permit));
+        self.next = (self.next + 1) % self.workers.len();
+    }
+}

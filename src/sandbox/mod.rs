@@ -1,0 +1,3 @@
+//! Sandboxes: containers that run one function each.
+
+pub mod state;
