@@ -1,1 +1,47 @@
-//! `docker`
+//! The Docker Engine client: typed, blocking calls over the Engine's Unix socket.
+//!
+//! It knows the Engine's API and nothing of what the containers are for. Reading order:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`engine`](Engine) | connects, negotiates the API version, makes one call |
+//! | `transport` | HTTP over a Unix socket for ureq; the only file that names ureq's unstable traits |
+//! | `error` | [`EngineError`], what a call can end in |
+//! | `system` | ping, version, info |
+//! | `networks`, `images`, `containers`, `spec`, `stats` | one resource each, with its wire types |
+//! | `logs`, `lines` | taking the Engine's streams apart; pure |
+//! | `events` | the event stream, on a connection of its own |
+//! | `ipv4net`, `tar` | values the calls need; pure |
+//!
+//! Invariants: every answer is read within a limit and to its end (so its connection is reused);
+//! every call has a deadline; a call that changes something is sent at most once; a stream that may
+//! stay open never uses the pool of connections that calls use.
+
+mod containers;
+mod engine;
+mod error;
+mod events;
+mod images;
+mod ipv4net;
+mod lines;
+mod logs;
+mod networks;
+mod spec;
+mod stats;
+mod system;
+mod tar;
+mod transport;
+mod wire;
+
+pub use containers::{Container, ContainerSummary};
+pub use engine::{Engine, Settings};
+pub use error::EngineError;
+pub use events::{Event, EventStopper, EventStream, EventTime};
+pub use images::Image;
+pub use ipv4net::{Ipv4Net, ParseNetError};
+pub use logs::LogQuery;
+pub use networks::{Network, NetworkSpec};
+pub use spec::{ContainerSpec, LogDriver, NetworkMode};
+pub use stats::Stats;
+pub use system::{ApiVersion, EngineInfo, EngineVersion};
+pub use tar::{TarEntry, TarWriter};
