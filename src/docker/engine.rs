@@ -327,3 +327,32 @@ pub(super) fn named(
         other => EngineError::Malformed { call, reason: other.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clones_go_to_other_threads() {
+        fn check<T: Clone + Send + Sync>() {}
+        check::<Engine>();
+    }
+
+    /// As root, who runs the tests in a container, no socket is forbidden: so by hand.
+    #[test]
+    fn failures_to_connect_are_told_apart() {
+        let error = |kind: io::ErrorKind| {
+            let inner = ureq::Error::Other(Box::new(ConnectError(kind.into())));
+            let wait = Wait::Whole(Duration::from_secs(1));
+            named("GET /x", wait, std::path::Path::new("/run/d.sock"), inner)
+        };
+        let forbidden = error(io::ErrorKind::PermissionDenied);
+        assert!(matches!(forbidden, EngineError::SocketForbidden { .. }));
+        let text = forbidden.to_string();
+        assert!(text.contains("/run/d.sock") && text.contains("group"), "{text}");
+        let missing = error(io::ErrorKind::NotFound);
+        assert!(matches!(missing, EngineError::SocketMissing { .. }));
+        let refused = error(io::ErrorKind::ConnectionRefused);
+        assert!(matches!(refused, EngineError::Unreachable { .. }));
+    }
+}

@@ -113,7 +113,8 @@ fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
         None,
     )?;
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, timeout)?;
-    rustix::net::connect(&socket, &address)?;
+    // With a send timeout set, Linux does not restart it after a signal (signal(7)).
+    rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
     Ok(UnixStream::from(socket))
 }
 
