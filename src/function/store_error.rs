@@ -13,7 +13,7 @@ pub struct StoreError {
 
 /// What is wrong, apart from where.
 #[derive(Debug)]
-pub enum Kind {
+pub(super) enum Kind {
     NotADirectory,
     /// The directory belongs to this user id.
     ForeignOwner(u32),
@@ -33,16 +33,12 @@ pub enum Kind {
 }
 
 impl StoreError {
-    pub fn new(path: &Path, kind: Kind) -> Self {
+    pub(super) fn new(path: &Path, kind: Kind) -> Self {
         StoreError { path: path.to_owned(), kind }
     }
 
-    pub fn kind(&self) -> &Kind {
-        &self.kind
-    }
-
     /// Sorts redb's errors into the kinds that a user can do something about.
-    pub fn database(path: &Path, error: impl Into<redb::Error>) -> Self {
+    pub(super) fn database(path: &Path, error: impl Into<redb::Error>) -> Self {
         let kind = match error.into() {
             redb::Error::DatabaseAlreadyOpen => Kind::Locked,
             // What redb reports for a file that is not its own.
