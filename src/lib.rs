@@ -1,5 +1,21 @@
-//! AWS Lambda as one static binary over the Docker Engine.
+//! AWS Lambda as one static binary over the Docker Engine. The folders, in the order in which an
+//! invocation meets them:
+//!
+//! | folder | what it is |
+//! |---|---|
+//! | [`config`] | `config.toml`, environment and command line as typed values |
+//! | [`http`] | sockets, framing, limits, the fixed workers; gives out requests and responders |
+//! | [`access`] | who is calling, and what that caller may do |
+//! | [`api`] | one file per AWS surface |
+//! | [`function`] | the registry of functions, kept durably |
+//! | [`package`] | a function's code, made ready |
+//! | [`dispatch`] | invocations meet sandboxes |
+//! | [`sandbox`] | containers and their lives |
+//! | [`docker`] | the Engine client |
+//! | [`observe`] | log lines, metrics, the process's own figures |
+//! | [`service`] | wires them, starts and stops them in order |
 
+pub mod access;
 pub mod api;
 pub mod config;
 pub mod dispatch;
@@ -7,4 +23,6 @@ pub mod docker;
 pub mod function;
 pub mod http;
 pub mod observe;
+pub mod package;
 pub mod sandbox;
+pub mod service;

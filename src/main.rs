@@ -1,1 +1,101 @@
-fn main() {}
+//! The program: command line, configuration, log, signals; the rest is the library.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lambda_runtime_api_server::config::arguments::{
+    self, Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, HELP, VERSION,
+};
+use lambda_runtime_api_server::config::{self, Config};
+use lambda_runtime_api_server::observe;
+use lambda_runtime_api_server::service::Service;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::from(EXIT_OK),
+        Err((code, message)) => {
+            let _ = writeln!(std::io::stderr(), "lambda-runtime-api-server: {message}");
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What ends the program early: its exit code and the line for the operator.
+type Failed = (u8, String);
+
+fn run() -> Result<(), Failed> {
+    let usage = |error: &dyn std::fmt::Display| (EXIT_USAGE, error.to_string());
+    match arguments::parse(std::env::args_os().skip(1)).map_err(|error| usage(&error))? {
+        Command::Help => say(HELP),
+        Command::Version => say(VERSION),
+        Command::CheckConfig { config } => {
+            let config = load(config.as_deref())?;
+            let from = config.file.map_or("the defaults".to_owned(), |f| f.display().to_string());
+            say(&format!("{from}: ok"))
+        }
+        Command::Run { config } => {
+            let config = load(config.as_deref())?;
+            let rust_log = std::env::var("RUST_LOG").ok();
+            observe::log::init(rust_log.as_deref()).map_err(|error| usage(&error))?;
+            serve(&config)
+        }
+    }
+}
+
+fn load(path: Option<&Path>) -> Result<Config, Failed> {
+    config::load(path, &|name| std::env::var(name).ok())
+        .map_err(|error| (EXIT_USAGE, error.to_string()))
+}
+
+fn say(text: &str) -> Result<(), Failed> {
+    writeln!(std::io::stdout(), "{}", text.trim_end())
+        .map_err(|error| (EXIT_FAILURE, format!("cannot write to standard output: {error}")))
+}
+
+/// Runs until SIGTERM or SIGINT. A second signal hurries.
+fn serve(config: &Config) -> Result<(), Failed> {
+    let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
+    let mut signals = signals().map_err(|error| failed(&error))?;
+    match &config.file {
+        Some(file) => log::info!("version {}, configuration {}", VERSION, file.display()),
+        None => log::info!("version {VERSION}, no configuration file: defaults"),
+    }
+    let service = Service::start(config).map_err(|error| failed(&error))?;
+    wait(&mut signals);
+    log::info!("stopping; a second signal hurries");
+    let hurry = Arc::new(AtomicBool::new(false));
+    let seen = hurry.clone();
+    let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        wait(&mut signals);
+        seen.store(true, Ordering::Release);
+    });
+    if let Err(error) = watcher {
+        log::warn!("a second signal will not be heard: {error}");
+    }
+    service.stop(|| hurry.load(Ordering::Acquire));
+    log::info!("stopped");
+    Ok(())
+}
+
+/// A stream that becomes readable at each signal.
+fn signals() -> std::io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    Ok(read)
+}
+
+fn wait(signals: &mut UnixStream) {
+    let mut byte = [0u8];
+    while let Err(error) = std::io::Read::read_exact(signals, &mut byte) {
+        if error.kind() != std::io::ErrorKind::Interrupted {
+            return;
+        }
+    }
+}

@@ -1,8 +1,323 @@
-//! One file per AWS surface: turns HTTP into calls and errors into AWS's error shapes.
+//! One file per AWS surface: turns HTTP into calls, and outcomes and errors into AWS's shapes.
+//!
+//! [`route`] says which operation a request is, `access` whether its caller may ask for it;
+//! [`runtime`] and [`invoke`] are the two halves of an invocation, `control` the control API,
+//! `observe` the operator's view. Handlers that cannot block run on the worker that read the
+//! request; the others go to the blocking pool with their responder.
 
+mod answer;
+mod control;
 mod create_function;
 pub mod error;
 pub mod error_body;
 pub mod functions;
+mod invoke;
+mod log_tail;
+mod metrics;
+mod observe;
+mod query;
+mod route;
 mod rules;
+mod runtime;
 mod shapes;
+mod targets;
+
+use std::any::Any;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Instant, SystemTime};
+
+use self::error::AwsError;
+use self::functions::Context;
+use self::route::{Route, Routed};
+use self::targets::Targets;
+use crate::access::{self, Peer, Surface, Verdict};
+use crate::dispatch::Dispatcher;
+use crate::docker::Engine;
+use crate::function::model::Architecture;
+use crate::function::name::{Place, is_region};
+use crate::function::registry::Registry;
+use crate::http::blocking::Pool;
+use crate::http::{Admission, Counters, Handler, Head, Request, Responder, Response, WatchId};
+use crate::observe::metrics::Metrics;
+use crate::observe::time;
+use crate::package::Packages;
+use crate::sandbox::adoption::Adoption;
+use crate::sandbox::watcher::EngineHealth;
+
+/// The largest request of the control API.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html> and its recorded errors.
+const CONTROL_BYTES: usize = 70_167_211;
+/// The largest body of an init error of a container that is not known yet.
+const UNKNOWN_INIT_ERROR_BYTES: usize = 256 << 10;
+
+/// What the surfaces know of the service.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub region: String,
+    pub account_id: String,
+    pub max_memory_mb: u32,
+    pub architecture: Architecture,
+    /// Where sandboxes reach the Runtime API.
+    pub runtime_api: String,
+    pub network_name: String,
+    pub max_sandbox_head_bytes: usize,
+}
+
+impl Settings {
+    /// What keeps a runtime from asking for its event, for who has to find out.
+    fn unreachable(&self) -> String {
+        format!(
+            "The function's runtime did not ask for an event at {} on network {}: either it is \
+             slow to initialize, or a host firewall keeps containers from that address and port.",
+            self.runtime_api, self.network_name
+        )
+    }
+}
+
+/// The parts of the service that the surfaces call.
+pub struct Parts {
+    pub settings: Settings,
+    pub registry: Arc<Registry>,
+    pub packages: Packages,
+    pub dispatcher: Arc<Dispatcher>,
+    pub engine: Engine,
+    pub adoption: Adoption,
+    pub health: EngineHealth,
+    pub metrics: Arc<Metrics>,
+    pub counters: Arc<Counters>,
+    pub pool: Pool,
+}
+
+/// The handler of every request.
+pub struct Api {
+    settings: Settings,
+    registry: Arc<Registry>,
+    packages: Packages,
+    dispatcher: Arc<Dispatcher>,
+    engine: Engine,
+    adoption: Adoption,
+    health: EngineHealth,
+    metrics: Arc<Metrics>,
+    counters: Arc<Counters>,
+    pool: Pool,
+    targets: Targets,
+    started: Instant,
+    stats: observe::StatsCache,
+    /// Itself, for work that outlives a call.
+    this: OnceLock<Weak<Api>>,
+}
+
+impl Api {
+    pub fn new(parts: Parts) -> Arc<Api> {
+        let api = Arc::new(Api {
+            settings: parts.settings,
+            registry: parts.registry,
+            packages: parts.packages,
+            dispatcher: parts.dispatcher,
+            engine: parts.engine,
+            adoption: parts.adoption,
+            health: parts.health,
+            metrics: parts.metrics,
+            counters: parts.counters,
+            pool: parts.pool,
+            targets: Targets::default(),
+            started: Instant::now(),
+            stats: observe::StatsCache::default(),
+            this: OnceLock::new(),
+        });
+        // Set once, here.
+        let _ = api.this.set(Arc::downgrade(&api));
+        api
+    }
+
+    /// Runs `work` on the blocking pool, or says 503 when too much waits there.
+    fn block(&self, responder: Responder, work: impl FnOnce(Responder) + Send + 'static) {
+        // The responder is kept beside the job, so that a refused job gives it back.
+        let slot = Arc::new(std::sync::Mutex::new(Some(responder)));
+        let taken = slot.clone();
+        let take = move |slot: &std::sync::Mutex<Option<Responder>>| {
+            slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        };
+        let job = Box::new(move || {
+            if let Some(responder) = take(&taken) {
+                work(responder);
+            }
+        });
+        if self.pool.offer(job).is_err()
+            && let Some(responder) = take(&slot)
+        {
+            let message = "The service has as many calls waiting as it may; try again.";
+            let mut busy = AwsError::new(503, "ServiceException", message);
+            busy.retry_after_s = Some(1);
+            responder.send(answer::error(Surface::Control, &busy));
+        }
+    }
+
+    /// The region of a request: that of its signature's scope, else the configured one.
+    fn region<'a>(&'a self, head: &Head<'a>) -> &'a str {
+        signed_region(head).unwrap_or(&self.settings.region)
+    }
+
+    fn context<'a>(&'a self, region: &'a str) -> Context<'a> {
+        Context {
+            place: Place { region, account_id: &self.settings.account_id },
+            architecture: self.settings.architecture,
+            max_memory_mb: self.settings.max_memory_mb,
+            now: SystemTime::now(),
+            format_time: time::last_modified,
+        }
+    }
+
+    /// Whether this caller may ask for this; the refusal if not.
+    fn check_access(&self, peer: IpAddr, surface: Surface) -> Result<(), Response> {
+        match access::verdict(Peer::of(peer), surface) {
+            Verdict::Allowed | Verdict::IfSandbox => Ok(()),
+            Verdict::Denied => {
+                log::debug!("{peer} was denied {surface:?}");
+                let denied = AwsError::new(403, "AccessDeniedException", access::DENIED);
+                Err(answer::error(surface, &denied))
+            }
+        }
+    }
+
+    fn admit_route(&self, route: Route<'_>, peer: IpAddr) -> Admission {
+        if let Err(denied) = self.check_access(peer, route.surface()) {
+            return Admission::Refuse(denied);
+        }
+        let max_body_bytes = match route {
+            Route::Next
+            | Route::ListFunctions
+            | Route::GetFunction(_)
+            | Route::DeleteFunction(_)
+            | Route::Health
+            | Route::Status
+            | Route::Metrics => 0,
+            Route::InitError if self.is_unknown(peer) => UNKNOWN_INIT_ERROR_BYTES,
+            Route::Response(_) | Route::Error(_) if self.is_unknown(peer) => {
+                // It has asked for no event, so it owes no answer.
+                let message = "Invalid request ID";
+                let refusal = answer::runtime_error(400, "InvalidRequestID", message);
+                return Admission::Refuse(refusal);
+            }
+            Route::Response(_) | Route::Error(_) | Route::InitError => runtime::RESPONSE_BYTES,
+            Route::Invoke(_) => invoke::REQUEST_BYTES,
+            Route::CreateFunction => CONTROL_BYTES,
+        };
+        Admission::Accept { max_body_bytes }
+    }
+
+    /// Whether nothing is known of this remote address.
+    fn is_unknown(&self, peer: IpAddr) -> bool {
+        Peer::of(peer) != Peer::Loopback && !self.dispatcher.is_sandbox(peer)
+    }
+}
+
+impl Handler for Api {
+    fn admit(&self, head: &Head<'_>) -> Admission {
+        let peer = head.peer.ip();
+        match Route::of(head.method, head.path) {
+            Routed::Found(route) => self.admit_route(route, peer),
+            // Who may not call a surface is not told what is there.
+            Routed::WrongMethod(surface, allowed) => Admission::Refuse(
+                self.check_access(peer, surface)
+                    .err()
+                    .unwrap_or_else(|| answer::method_not_allowed(surface, allowed)),
+            ),
+            Routed::NotFound(surface) => Admission::Refuse(
+                self.check_access(peer, surface)
+                    .err()
+                    .unwrap_or_else(|| answer::not_found(surface)),
+            ),
+        }
+    }
+
+    fn handle(&self, request: Request<'_>, responder: Responder) {
+        let Some(this) = self.this.get().and_then(Weak::upgrade) else { return };
+        let head = request.head;
+        let Routed::Found(route) = Route::of(head.method, head.path) else { return };
+        match route {
+            Route::Next => this.next(&head, responder),
+            Route::Response(id) => this.response(id, request, responder),
+            Route::Error(id) => this.invocation_error(id, request, responder),
+            Route::InitError => this.init_error(request, responder),
+            Route::Invoke(name) => this.invoke(name, request, responder),
+            Route::CreateFunction => this.create_function(request, responder),
+            Route::ListFunctions => this.list_functions(&head, responder),
+            Route::GetFunction(name) => this.get_function(&head, name, responder),
+            Route::DeleteFunction(name) => this.delete_function(&head, name, responder),
+            Route::Health => this.health(responder),
+            Route::Status => this.status(responder),
+            Route::Metrics => this.metrics(responder),
+        }
+    }
+
+    fn body_too_large(&self, head: &Head<'_>) -> Response {
+        match Route::of(head.method, head.path) {
+            Routed::Found(Route::Response(id)) => self.response_too_large(head, id),
+            Routed::Found(Route::Error(id)) => self.response_too_large(head, id),
+            Routed::Found(Route::Invoke(_)) => {
+                let message = format!(
+                    "Request must be smaller than {} bytes for the InvokeFunction operation",
+                    invoke::REQUEST_BYTES
+                );
+                too_large(Surface::Invoke, "RequestTooLargeException", &message)
+            }
+            Routed::Found(Route::CreateFunction) => {
+                let message = format!(
+                    "Request must be smaller than {CONTROL_BYTES} bytes for the CreateFunction \
+                     operation"
+                );
+                too_large(Surface::Control, "RequestEntityTooLargeException", &message)
+            }
+            Routed::Found(route) => {
+                let message = "This operation takes no body of that size.";
+                too_large(route.surface(), "RequestEntityTooLarge", message)
+            }
+            _ => answer::not_found(Surface::Control),
+        }
+    }
+
+    fn body_pending(&self, head: &Head<'_>) -> Option<Box<dyn Any + Send>> {
+        match Route::of(head.method, head.path) {
+            Routed::Found(Route::Response(id) | Route::Error(id)) => self.answer_pending(head, id),
+            _ => None,
+        }
+    }
+
+    fn max_head_bytes(&self, peer: SocketAddr) -> usize {
+        let trusted =
+            Peer::of(peer.ip()) == Peer::Loopback || self.dispatcher.is_sandbox(peer.ip());
+        if trusted { self.settings.max_sandbox_head_bytes } else { 0 }
+    }
+
+    fn peer_gone(&self, watch: WatchId) {
+        self.dispatcher.poll_gone(watch);
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+fn too_large(surface: Surface, error_type: &'static str, message: &str) -> Response {
+    answer::error(surface, &AwsError::new(413, error_type, message))
+}
+
+/// The region in a SigV4 credential scope: `Credential=KEY/20261123/eu-west-1/lambda/aws4_request`.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-signing-elements.html>
+fn signed_region<'a>(head: &Head<'a>) -> Option<&'a str> {
+    let authorization = head.header_str("authorization")?;
+    let scope = authorization.split_once("Credential=")?.1;
+    let region = scope.split(',').next()?.split('/').nth(2)?;
+    is_region(region).then_some(region)
+}

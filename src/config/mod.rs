@@ -85,6 +85,8 @@ pub struct Docker {
     pub container_prefix: String,
     pub socket: PathBuf,
     pub pull_policy: PullPolicy,
+    /// The image that the service makes for functions without a base; empty for none.
+    pub base_image: String,
     pub call_timeout: Duration,
 }
 

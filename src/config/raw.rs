@@ -43,7 +43,8 @@ sections! {
     }
     storage: RawStorage { path }
     docker: RawDocker {
-        network_name, subnet, container_prefix, socket, pull_policy, call_timeout_ms,
+        network_name, subnet, container_prefix, socket, pull_policy, base_image,
+        call_timeout_ms,
     }
     execution: RawExecution {
         max_concurrent_executions, max_memory_mb, max_cpu_shares, init_timeout_ms,

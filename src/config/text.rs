@@ -9,6 +9,7 @@ use super::PullPolicy;
 pub(super) const DEFAULT_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 pub(super) const DEFAULT_STORAGE_PATH: &str = "/tmp/lambda-functions";
 pub(super) const DEFAULT_NETWORK_NAME: &str = "lambda-network";
+pub(super) const DEFAULT_BASE_IMAGE: &str = "lambda-runtime-api-server/provided:al2023";
 pub(super) const DEFAULT_CONTAINER_PREFIX: &str = "lambda-";
 pub(super) const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 pub(super) const DEFAULT_PULL_POLICY: PullPolicy = PullPolicy::Missing;
@@ -81,6 +82,20 @@ pub(super) fn pull_policy(text: &str) -> Option<PullPolicy> {
     }
 }
 
+pub(super) const BASE_IMAGE: &str =
+    "a local image's name and tag such as name/part:tag, at most 200 characters, or \"\" for none";
+
+/// The Engine judges the name itself; this keeps out what cannot be one.
+pub(super) fn base_image(text: &str) -> Option<String> {
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._/:-".contains(&byte);
+    let tagged = text
+        .rsplit_once(':')
+        .is_some_and(|(name, tag)| !name.is_empty() && !tag.is_empty() && !tag.contains('/'));
+    let fits = text.len() <= 200 && text.bytes().all(allowed) && tagged;
+    (text.is_empty() || fits).then(|| text.to_owned())
+}
+
 pub(super) const REGION: &str =
     "a region such as us-east-1: at most 32 lower-case letters, digits and single hyphens";
 
@@ -111,8 +126,19 @@ mod tests {
         assert!(network_name(DEFAULT_NETWORK_NAME).is_some());
         assert!(container_prefix(DEFAULT_CONTAINER_PREFIX).is_some());
         assert!(socket(DEFAULT_SOCKET).is_some());
+        assert!(base_image(DEFAULT_BASE_IMAGE).is_some());
         assert!(region(DEFAULT_REGION).is_some());
         assert!(account_id(DEFAULT_ACCOUNT_ID).is_some());
+    }
+
+    #[test]
+    fn a_base_image_has_a_tag_or_is_none() {
+        for good in ["", "a:1", "name/part:al2023", "host.name:5000/a:b"] {
+            assert!(base_image(good).is_some(), "{good:?}");
+        }
+        for bad in ["a", "A:1", ":1", "a:", "a b:1", "host:5000/a", &"a".repeat(201)] {
+            assert!(base_image(bad).is_none(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -99,6 +99,9 @@ fn docker(check: &Check<'_>, raw: &super::raw::RawDocker) -> Result<Docker, Conf
         pull_policy: check
             .text("docker.pull_policy", &raw.pull_policy, text::PULL_POLICY, text::pull_policy)?
             .unwrap_or(text::DEFAULT_PULL_POLICY),
+        base_image: check
+            .text("docker.base_image", &raw.base_image, text::BASE_IMAGE, text::base_image)?
+            .unwrap_or_else(|| text::DEFAULT_BASE_IMAGE.to_owned()),
         call_timeout: check.millis(&raw.call_timeout_ms, &ranges::CALL_TIMEOUT_MS)?,
     })
 }

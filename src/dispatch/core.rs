@@ -261,7 +261,12 @@ impl Core {
         if matches!(after, State::Stopping(_)) && sandbox.origin == Origin::Managed {
             self.live -= 1;
         }
-        log::debug!("sandbox {id} of {}: {} -> {}", sandbox.target.key, before.name(), after.name());
+        log::debug!(
+            "sandbox {id} of {}: {} -> {}",
+            sandbox.target.key,
+            before.name(),
+            after.name()
+        );
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
             match pool.count(before) {
                 Some(count) => *count -= 1,

@@ -88,8 +88,7 @@ impl Core {
                 return; // each of them is covered by a start, which ends one way or another
             }
             // With a runtime at work the wait is for its turn, else for somebody to come.
-            let patience =
-                if of.busy > 0 { of.target.timeout } else { self.limits.init_timeout };
+            let patience = if of.busy > 0 { of.target.timeout } else { self.limits.init_timeout };
             let Some(oldest) = of.waiting.front() else { return };
             let expires = oldest.received + patience;
             if expires > now {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use crate::function::model::Function;
-use crate::http::Body;
+use crate::http::{Body, WatchId};
 
 /// A function version as dispatch sees it.
 #[derive(Debug)]
@@ -57,11 +57,18 @@ pub trait Reply: Send {
 
 /// A runtime that waits in `/next`.
 pub trait Poll: Send {
+    /// Asks to be told ([`Dispatcher::poll_gone`](super::Dispatcher::poll_gone)) when the runtime
+    /// goes away. False when it has gone already.
+    fn watch(&self, id: WatchId) -> bool;
+
     /// Hands over the event. False when the runtime is known to be gone.
     fn deliver(self: Box<Self>, event: &Event, deadline: SystemTime) -> bool;
 
     /// Lets go of a runtime that will get no event.
     fn hang_up(self: Box<Self>);
+
+    /// Tells a runtime that its sandbox takes no more polls.
+    fn refuse(self: Box<Self>);
 }
 
 /// How an invocation ended. There is exactly one for each.
@@ -80,11 +87,17 @@ pub enum Outcome {
 /// How a function failed without saying so itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    TimedOut { after: Duration },
+    TimedOut {
+        after: Duration,
+    },
     Exited(Exit),
     /// The runtime was silent for the whole init time.
-    InitTimedOut { after: Duration },
-    ResponseTooLarge { limit: usize },
+    InitTimedOut {
+        after: Duration,
+    },
+    ResponseTooLarge {
+        limit: usize,
+    },
     /// The runtime went on without answering, or broke its answer off.
     NoAnswer,
 }

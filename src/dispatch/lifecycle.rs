@@ -112,9 +112,12 @@ impl Core {
         if matches!(sandbox.state, State::Stopping(_)) {
             return false;
         }
-        sandbox.container = Some(container.clone());
+        let earlier = sandbox.container.replace(container.clone());
         sandbox.name = name;
         sandbox.started = now;
+        if let Some(earlier) = earlier {
+            self.by_container.remove(&earlier); // an attempt that the Engine refused to start
+        }
         self.by_container.insert(container, id);
         if let Some(address) = address {
             self.locate(id, address);
@@ -125,7 +128,9 @@ impl Core {
     /// The sandbox's address is known.
     pub(super) fn locate(&mut self, id: SandboxId, address: IpAddr) {
         if let Some(sandbox) = self.sandboxes.get_mut(&id) {
-            sandbox.address = Some(address);
+            if let Some(earlier) = sandbox.address.replace(address) {
+                self.by_address.remove(&earlier);
+            }
             self.by_address.insert(address, id);
         }
     }

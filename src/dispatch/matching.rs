@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::core::{Core, Effect, Origin, PoolId, SandboxId};
+use super::core::{Core, Effect, Origin, PoolId, Sandbox, SandboxId};
 use super::invocation::{
     Event, Failure, Invocation, Outcome, Poll, Refusal, Reply, Report, Running, Target,
 };
@@ -34,35 +34,16 @@ pub enum AnswerError {
     InvalidState,
 }
 
-/// What became of a poll.
-pub(super) enum Polled {
-    /// It is parked or was given an event.
-    Taken,
-    /// The sandbox takes no more polls: 403 `InvalidStateTransition`.
-    Refused(Box<dyn Poll>),
-    /// Nobody here knows that address.
-    Unknown(Box<dyn Poll>),
-}
-
 impl Core {
-    /// Accepts an invocation. `key` names the pool of a function that the registry doesn't know
-    /// (its runtimes came by themselves); None when there is no such pool either.
+    /// Accepts an invocation, or refuses it at once.
     pub(super) fn invoke(
         &mut self,
-        target: Option<&Arc<Target>>,
-        key: &str,
+        target: &Arc<Target>,
         event: Arc<Event>,
         reply: Box<dyn Reply>,
         now: Instant,
         wall: SystemTime,
-    ) -> Result<(), Box<dyn Reply>> {
-        let pool = match target {
-            Some(target) => self.pool_for(target, now),
-            None => match self.pool_of.get(key) {
-                Some(&pool) => pool,
-                None => return Err(reply),
-            },
-        };
+    ) {
         let refusal = if self.draining {
             Some(Refusal::ShuttingDown)
         } else if self.active >= self.limits.max_concurrent_executions {
@@ -73,11 +54,11 @@ impl Core {
         if let Some(refusal) = refusal {
             let report = Report::untaken(event);
             self.effects.push(Effect::Reply { reply, outcome: Outcome::Refused(refusal), report });
-            return Ok(());
+            return;
         }
+        let pool = self.pool_for(target, now);
         self.active += 1;
         self.enqueue(pool, Invocation { event, reply, received: now }, false, now, wall);
-        Ok(())
     }
 
     /// Puts an invocation into its pool's queue and lets the queue move.
@@ -91,7 +72,11 @@ impl Core {
     ) {
         let Some(of) = self.pools.get_mut(&pool) else { return };
         self.waiting += 1;
-        if first { of.waiting.push_front(invocation) } else { of.waiting.push_back(invocation) }
+        if first {
+            of.waiting.push_front(invocation)
+        } else {
+            of.waiting.push_back(invocation)
+        }
         self.advance(pool, now, wall);
     }
 
@@ -136,20 +121,17 @@ impl Core {
         self.wake_by(expires);
     }
 
-    /// The runtime at `address` asks for an event.
+    /// The runtime at `address` asks for an event. The poll comes back when that cannot be.
     pub(super) fn poll_from(
         &mut self,
         address: IpAddr,
-        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
+        poll: Box<dyn Poll>,
         now: Instant,
         wall: SystemTime,
-    ) -> Polled {
+    ) -> Result<(), Box<dyn Poll>> {
         match self.by_address.get(&address) {
-            Some(&id) => {
-                let poll = make(self.next_watch(id));
-                self.poll(id, poll, now, wall)
-            }
-            None => Polled::Unknown(make(0)),
+            Some(&id) => self.poll(id, poll, now, wall),
+            None => Err(poll),
         }
     }
 
@@ -158,21 +140,17 @@ impl Core {
         &mut self,
         target: &Arc<Target>,
         connection: u64,
-        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
+        poll: Box<dyn Poll>,
         now: Instant,
         wall: SystemTime,
-    ) -> Polled {
+    ) -> Result<(), Box<dyn Poll>> {
         let known = self.local_by_connection.get(&connection).copied();
-        let id = match known {
-            Some(id) => Some(id),
-            None => {
-                let pool = self.pool_for(target, now);
-                self.add_sandbox(pool, Origin::Local(connection), None, now)
-            }
-        };
-        let Some(id) = id else { return Polled::Refused(make(0)) };
+        let id = known.or_else(|| {
+            let pool = self.pool_for(target, now);
+            self.add_sandbox(pool, Origin::Local(connection), None, now)
+        });
+        let Some(id) = id else { return Err(poll) };
         self.local_by_connection.insert(connection, id);
-        let poll = make(self.next_watch(id));
         self.poll(id, poll, now, wall)
     }
 
@@ -182,17 +160,21 @@ impl Core {
         poll: Box<dyn Poll>,
         now: Instant,
         wall: SystemTime,
-    ) -> Polled {
-        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Polled::Refused(poll) };
+    ) -> Result<(), Box<dyn Poll>> {
+        if !poll.watch(self.next_watch(id)) {
+            self.never_polled(id);
+            return Ok(());
+        }
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Err(poll) };
         let pool = sandbox.pool;
         match sandbox.state {
-            State::Stopping(_) => return Polled::Refused(poll),
+            State::Stopping(_) => return Err(poll),
             State::Busy => {
-                let Some(running) = &mut sandbox.running else { return Polled::Refused(poll) };
+                let Some(running) = &mut sandbox.running else { return Err(poll) };
                 if running.answering {
                     // Its answer is still arriving on another connection (Node's streaming).
                     self.park(id, poll);
-                    return Polled::Taken;
+                    return Ok(());
                 }
                 if running.repeated == 0 {
                     // The same event again, as AWS does: its answer to `/next` may have been lost.
@@ -201,7 +183,7 @@ impl Core {
                     let event = running.event.clone();
                     let deadline = wall + left;
                     self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
-                    return Polled::Taken;
+                    return Ok(());
                 }
                 // It has had the event twice and gives no answer (Node after an error that is
                 // too large to post): the invocation ends, the sandbox goes on.
@@ -216,7 +198,7 @@ impl Core {
         self.park(id, poll);
         self.step(id, Step::Polled, now);
         self.settle(id, pool, now, wall);
-        Polled::Taken
+        Ok(())
     }
 
     /// A sandbox has become idle: it ends if its function has changed, else it takes work.
@@ -326,6 +308,16 @@ impl Core {
         }
     }
 
+    /// A poll whose connection was gone before it could be parked.
+    fn never_polled(&mut self, id: SandboxId) {
+        let idle_local = |s: &Sandbox| {
+            matches!(s.origin, Origin::Local(_)) && s.running.is_none() && s.parked.is_none()
+        };
+        if self.sandboxes.get(&id).is_some_and(idle_local) {
+            self.forget(id);
+        }
+    }
+
     /// The connection of a parked poll is gone.
     pub(super) fn poll_gone(&mut self, watch: WatchId, now: Instant) {
         let Some(id) = self.watched(watch) else { return };
@@ -357,8 +349,7 @@ impl Core {
     ) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         // It counts as undelivered only while nothing has been heard of it since.
-        let untouched =
-            |r: &mut Running| r.event.id == request && !r.answering && r.repeated == 0;
+        let untouched = |r: &mut Running| r.event.id == request && !r.answering && r.repeated == 0;
         let Some(mut running) = sandbox.running.take_if(untouched) else { return };
         let pool = sandbox.pool;
         sandbox.init = running.init;

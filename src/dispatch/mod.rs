@@ -23,11 +23,9 @@ use uuid::Uuid;
 
 use self::core::{Core, Effect};
 pub use self::core::{Limits, SandboxId, StopOrder};
-pub use self::invocation::{
-    Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target,
-};
+pub use self::invocation::{Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target};
 pub use self::matching::AnswerError;
-use self::matching::{Polled, Runtime};
+use self::matching::Runtime;
 pub use self::snapshot::{PoolView, SandboxView, Snapshot};
 use self::timekeeper::Timekeeper;
 use crate::http::{Body, WatchId};
@@ -53,17 +51,6 @@ pub enum Caller<'a> {
 pub enum Answerer {
     Container(IpAddr),
     Local,
-}
-
-/// What became of a `/next`.
-#[derive(Debug)]
-pub enum PollResult<P> {
-    /// It is parked or was given its event.
-    Taken,
-    /// Its sandbox takes no more polls.
-    Refused(P),
-    /// No sandbox has this address.
-    Unknown(P),
 }
 
 /// The dispatcher. See the module's text.
@@ -148,39 +135,24 @@ impl Dispatcher {
         }
     }
 
-    /// Accepts an invocation; its outcome goes to `reply`, exactly once. The reply comes back
-    /// when there is no such function: neither `target` nor a runtime known as `key`.
-    pub fn invoke(
-        &self,
-        target: Option<&Arc<Target>>,
-        key: &str,
-        event: Event,
-        reply: Box<dyn Reply>,
-    ) -> Result<(), Box<dyn Reply>> {
+    /// Accepts an invocation; its outcome goes to `reply`, exactly once.
+    pub fn invoke(&self, target: &Arc<Target>, event: Event, reply: Box<dyn Reply>) {
         let event = Arc::new(event);
-        self.run(|core, now| core.invoke(target, key, event, reply, now, SystemTime::now()))
+        self.run(|core, now| core.invoke(target, event, reply, now, SystemTime::now()));
     }
 
-    /// A runtime asks for an event. `make` makes the poll with the number to watch it by.
-    pub fn poll(
-        &self,
-        caller: Caller<'_>,
-        make: impl FnOnce(WatchId) -> Box<dyn Poll>,
-    ) -> PollResult<Box<dyn Poll>> {
-        let polled = self.run(|core, now| {
+    /// A runtime asks for an event: its poll is parked, or gets one at once. It comes back when
+    /// nobody knows that caller, or its sandbox takes no more polls.
+    pub fn poll(&self, caller: Caller<'_>, poll: Box<dyn Poll>) -> Result<(), Box<dyn Poll>> {
+        self.run(|core, now| {
             let wall = SystemTime::now();
             match caller {
-                Caller::Container(address) => core.poll_from(address, make, now, wall),
+                Caller::Container(address) => core.poll_from(address, poll, now, wall),
                 Caller::Local { target, connection } => {
-                    core.poll_local(target, connection, make, now, wall)
+                    core.poll_local(target, connection, poll, now, wall)
                 }
             }
-        });
-        match polled {
-            Polled::Taken => PollResult::Taken,
-            Polled::Refused(poll) => PollResult::Refused(poll),
-            Polled::Unknown(poll) => PollResult::Unknown(poll),
-        }
+        })
     }
 
     /// A runtime answers. The caller has its answer when this returns.
@@ -190,9 +162,7 @@ impl Dispatcher {
         request: Uuid,
         outcome: Outcome,
     ) -> Result<(), AnswerError> {
-        self.run(|core, now| {
-            core.answer(answerer.into(), request, outcome, now, SystemTime::now())
-        })
+        self.run(|core, now| core.answer(answerer.into(), request, outcome, now, SystemTime::now()))
     }
 
     /// The body of an answer begins to arrive. What is returned tells of its end when dropped.
@@ -276,6 +246,11 @@ impl Dispatcher {
     /// The containers that this service knows, with whether it made them.
     pub fn containers(&self) -> Vec<(Arc<str>, bool)> {
         self.lock().containers()
+    }
+
+    /// Whether containers that the service made are still there.
+    pub fn has_containers(&self) -> bool {
+        self.lock().sandboxes.values().any(|sandbox| sandbox.origin == core::Origin::Managed)
     }
 
     /// The function is deleted.

@@ -24,7 +24,7 @@ const LINE_LIMIT_BYTES: usize = 64 * 1024;
 const STREAM_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 
 /// An image as inspect tells it. What the image does not set is empty.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Image {
     pub id: String,
     pub architecture: String,

@@ -57,6 +57,8 @@ pub struct ContainerSpec {
     pub memory_bytes: Option<u64>,
     /// Billionths of a CPU. The Engine refuses more than its host has.
     pub nano_cpus: Option<u64>,
+    /// Weight among the containers that want the CPU at the same time; 1024 is the Engine's default.
+    pub cpu_shares: Option<u32>,
     /// Processes and threads.
     pub pids_limit: Option<u32>,
     /// Open files of each process.
@@ -130,6 +132,7 @@ impl ContainerSpec {
         // Memory and swap together: equal means no swap, and -1 would mean swap without limit.
         set("MemorySwap", self.memory_bytes.map(|v| json!(v)));
         set("NanoCpus", self.nano_cpus.map(|v| json!(v)));
+        set("CpuShares", self.cpu_shares.map(|v| json!(v)));
         set("PidsLimit", self.pids_limit.map(|v| json!(v)));
         set(
             "Ulimits",

@@ -26,13 +26,15 @@ impl Pool {
         let mut handles = Vec::new();
         for index in 0..threads.max(1) {
             let jobs = waiting.clone();
-            handles.push(thread::Builder::new().name(format!("{name}-{index}")).spawn(move || {
-                for job in jobs {
-                    if catch_unwind(AssertUnwindSafe(job)).is_err() {
-                        log::error!("a blocking job panicked; its request was answered 500");
+            handles.push(thread::Builder::new().name(format!("{name}-{index}")).spawn(
+                move || {
+                    for job in jobs {
+                        if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                            log::error!("a blocking job panicked; its request was answered 500");
+                        }
                     }
-                }
-            })?);
+                },
+            )?);
         }
         Ok(Pool { jobs: Some(jobs), waiting, threads: handles })
     }

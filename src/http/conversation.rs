@@ -125,7 +125,8 @@ impl Conversation {
             // promised length alone costs no memory.
             let step = left.min(receiving.body.len().max(READ_BYTES));
             receiving.body.reserve_exact(step);
-            let read = rustix::io::read(&self.connection.socket, spare_capacity(&mut receiving.body))?;
+            let read =
+                rustix::io::read(&self.connection.socket, spare_capacity(&mut receiving.body))?;
             let excess = read.saturating_sub(left);
             let keep = receiving.body.len() - excess;
             let rest = receiving.body.split_off(keep);
@@ -344,7 +345,8 @@ impl Conversation {
             let Receiving { head, body, charge, pending, .. } = *receiving;
             let mut room = head::header_room();
             // It was parsed before; it is kept as bytes because a parsed head borrows from them.
-            if let Ok(head) = head::parse(&head, &mut room, self.connection.from(), context.limits) {
+            if let Ok(head) = head::parse(&head, &mut room, self.connection.from(), context.limits)
+            {
                 self.handle(context, head, Body::charged(body, charge));
             }
             drop(pending);

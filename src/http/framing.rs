@@ -67,17 +67,30 @@ pub(super) struct Chunked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// In a chunk's size; the digits so far and how many there were.
-    Size { value: u64, digits: u8 },
+    Size {
+        value: u64,
+        digits: u8,
+    },
     /// After a size, until the line's CR.
-    Extension { value: u64 },
+    Extension {
+        value: u64,
+    },
     /// The LF that must follow a size line's CR.
-    SizeLf { value: u64 },
-    Data { left: u64 },
+    SizeLf {
+        value: u64,
+    },
+    Data {
+        left: u64,
+    },
     DataCr,
     DataLf,
     /// In the trailer section; bytes of the current line.
-    Trailer { line: usize },
-    TrailerLf { line: usize },
+    Trailer {
+        line: usize,
+    },
+    TrailerLf {
+        line: usize,
+    },
     Done,
 }
 
@@ -267,7 +280,12 @@ mod tests {
             (&trailers, 431),
         ];
         for (input, status) in cases {
-            assert_eq!(decode(input, 7, 1 << 20), Err(*status), "{:?}", &input[..input.len().min(40)]);
+            assert_eq!(
+                decode(input, 7, 1 << 20),
+                Err(*status),
+                "{:?}",
+                &input[..input.len().min(40)]
+            );
         }
     }
 }

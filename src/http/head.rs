@@ -159,8 +159,7 @@ pub(super) fn parse<'a>(
         None => (origin, None),
     };
     let From { peer, connection } = from;
-    let head =
-        Head { method, path, query, minor, peer, connection, headers: request.headers };
+    let head = Head { method, path, query, minor, peer, connection, headers: request.headers };
     // RFC 9112 section 3.2: exactly one Host in HTTP/1.1, never more than one.
     match (head.all("host").count(), minor) {
         (1, _) | (0, 0) => Ok(head),
@@ -218,10 +217,14 @@ mod tests {
 
     #[test]
     fn a_head_is_parsed_as_sent() {
-        let bytes = b"POST /a%2Fb/c?Qualifier=1&x HTTP/1.1\r\nHost: h\r\nX-A:  v \r\nx-a: w\r\n\r\n";
+        let bytes =
+            b"POST /a%2Fb/c?Qualifier=1&x HTTP/1.1\r\nHost: h\r\nX-A:  v \r\nx-a: w\r\n\r\n";
         let mut room = header_room();
         let head = parse(bytes, &mut room, from(), &limits()).unwrap();
-        assert_eq!((head.method, head.path, head.query), ("POST", "/a%2Fb/c", Some("Qualifier=1&x")));
+        assert_eq!(
+            (head.method, head.path, head.query),
+            ("POST", "/a%2Fb/c", Some("Qualifier=1&x"))
+        );
         assert_eq!(head.header_str("X-a"), Some("v"));
         assert_eq!(head.all("x-A").count(), 2);
         assert_eq!(head.header("nope"), None);
@@ -281,9 +284,7 @@ mod tests {
     fn connection_options_decide_on_keep_alive() {
         let keep = |head: &str| {
             let mut room = header_room();
-            parse(head.as_bytes(), &mut room, from(), &limits())
-                .unwrap()
-                .keep_alive()
+            parse(head.as_bytes(), &mut room, from(), &limits()).unwrap().keep_alive()
         };
         assert!(keep("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
         assert!(!keep("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade, Close\r\n\r\n"));

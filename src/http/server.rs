@@ -91,9 +91,8 @@ impl Server {
         for worker in &self.workers {
             worker.post(Mail::Stop);
         }
-        let threads = std::mem::take(
-            &mut self.threads.lock().unwrap_or_else(PoisonError::into_inner).1,
-        );
+        let threads =
+            std::mem::take(&mut self.threads.lock().unwrap_or_else(PoisonError::into_inner).1);
         for thread in threads {
             let _ = thread.join();
         }

@@ -55,7 +55,8 @@ pub(super) fn start(
         scratch: Vec::with_capacity(READ_BYTES),
         stopping: None,
     };
-    let thread = thread::Builder::new().name(format!("http-{index}")).spawn(move || worker.run())?;
+    let thread =
+        thread::Builder::new().name(format!("http-{index}")).spawn(move || worker.run())?;
     Ok((mailbox, thread))
 }
 

@@ -129,8 +129,8 @@ fn index(outcome: &Outcome) -> usize {
         Outcome::Failed(Failure::ResponseTooLarge { .. }) => 6,
         Outcome::Failed(Failure::NoAnswer) => 7,
         Outcome::Refused(Refusal::ConcurrencyLimit | Refusal::NoRuntime) => 8,
-        Outcome::Refused(
-            Refusal::NoSandbox(_) | Refusal::FunctionGone | Refusal::ShuttingDown,
-        ) => 9,
+        Outcome::Refused(Refusal::NoSandbox(_) | Refusal::FunctionGone | Refusal::ShuttingDown) => {
+            9
+        }
     }
 }

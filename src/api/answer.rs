@@ -1,0 +1,48 @@
+//! Errors and other answers as each surface writes them.
+
+use super::error::AwsError;
+use super::error_body;
+use crate::access::Surface;
+use crate::http::Response;
+
+/// An error in the shape of its surface: the Runtime API's, or that of AWS's Lambda API. What the
+/// client does not see goes to the log.
+pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
+    match &error.internal {
+        Some(cause) if error.status >= 500 => log::error!("{}: {cause}", error.error_type),
+        Some(cause) => log::debug!("{}: {cause}", error.error_type),
+        None => {}
+    }
+    if surface == Surface::Runtime {
+        return runtime_error(error.status, error.error_type, &error.message);
+    }
+    let mut response = Response::json(error.status, error_body::render(error))
+        .header("x-amzn-ErrorType", error.error_type)
+        .header("x-amzn-RequestId", &uuid::Uuid::new_v4().to_string());
+    if let Some(seconds) = error.retry_after_s {
+        response.push_header("Retry-After", &seconds.to_string());
+    }
+    response
+}
+
+/// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>: JSON, whatever Accept says.
+pub(super) fn runtime_error(status: u16, error_type: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "errorMessage": message, "errorType": error_type });
+    Response::json(status, body.to_string())
+}
+
+/// What a runtime reads when its post was taken. .NET's client needs the body.
+pub(super) fn accepted() -> Response {
+    Response::json(202, &b"{\"status\":\"OK\"}\n"[..])
+}
+
+pub(super) fn method_not_allowed(surface: Surface, allowed: &str) -> Response {
+    let message = "This path does not have that method.";
+    let found = AwsError::new(405, "MethodNotAllowedException", message);
+    error(surface, &found).header("Allow", allowed)
+}
+
+pub(super) fn not_found(surface: Surface) -> Response {
+    let message = "This service has no such path.";
+    error(surface, &AwsError::new(404, "UnknownOperationException", message))
+}

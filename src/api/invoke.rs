@@ -1,0 +1,340 @@
+//! Invoke: `POST /2015-03-31/functions/{name}/invocations`.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. The request is parked in
+//! dispatch; whoever brings the outcome writes the answer into the caller's socket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use uuid::Uuid;
+
+use super::answer;
+use super::error::AwsError;
+use super::log_tail::LogTail;
+use super::{Api, functions, query};
+use crate::access::Surface;
+use crate::dispatch::{Event, Failure, Outcome, Refusal, Reply, Report, Target};
+use crate::function::name::Qualifier;
+use crate::function::state::State;
+use crate::http::{Body, Head, Request, Responder, Response};
+
+/// The most that a synchronous invocation may carry.
+pub(super) const REQUEST_BYTES: usize = 6 * 1024 * 1024;
+/// The most that a client context may be in base64.
+const CLIENT_CONTEXT_BYTES: usize = 3_583;
+/// The longest trace header that is passed on; X-Ray's own are below 256.
+const TRACE_BYTES: usize = 1024;
+const IDENTITY_BYTES: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InvocationType {
+    RequestResponse,
+    DryRun,
+    Event,
+}
+
+/// What the headers of an Invoke say.
+struct Options {
+    kind: InvocationType,
+    tail: bool,
+    client_context: Option<String>,
+    cognito_identity: Option<String>,
+}
+
+/// A parked caller of Invoke.
+struct Caller {
+    api: Arc<Api>,
+    responder: Responder,
+    target: Arc<Target>,
+    tail: bool,
+}
+
+impl Api {
+    pub(super) fn invoke(self: &Arc<Self>, name: &str, request: Request<'_>, responder: Responder) {
+        if let Err((responder, error)) = self.try_invoke(name, request, responder) {
+            responder.send(answer::error(Surface::Invoke, &error));
+        }
+    }
+
+    fn try_invoke(
+        self: &Arc<Self>,
+        raw_name: &str,
+        request: Request<'_>,
+        responder: Responder,
+    ) -> Result<(), (Responder, AwsError)> {
+        let head = &request.head;
+        let (options, (target, invoked_arn)) =
+            match options(head).and_then(|options| Ok((options, self.target(head, raw_name)?))) {
+                Ok(found) => found,
+                Err(error) => return Err((responder, error)),
+            };
+        match options.kind {
+            InvocationType::RequestResponse => {}
+            InvocationType::DryRun => {
+                responder.send(
+                    Response::new(204)
+                        .header("x-amzn-RequestId", &Uuid::new_v4().to_string())
+                        .header("X-Amz-Executed-Version", &target.version),
+                );
+                return Ok(());
+            }
+            InvocationType::Event => return Err((responder, event_is_unsupported())),
+        }
+        let event = Event {
+            id: Uuid::new_v4(),
+            // Without a payload the function gets an empty object.
+            payload: if request.body.is_empty() { b"{}".to_vec().into() } else { request.body },
+            invoked_arn,
+            trace_id: trace_id(head),
+            client_context: options.client_context,
+            cognito_identity: options.cognito_identity,
+        };
+        let caller =
+            Caller { api: self.clone(), responder, target: target.clone(), tail: options.tail };
+        self.dispatcher.invoke(&target, event, Box::new(caller));
+        Ok(())
+    }
+
+    /// What the path, the qualifier and the region name, and the ARN that it was called by; an
+    /// error when it cannot be invoked.
+    fn target(&self, head: &Head<'_>, raw_name: &str) -> Result<(Arc<Target>, String), AwsError> {
+        let name = query::decode(raw_name).ok_or_else(|| {
+            AwsError::new(400, "ValidationException", "The function's name is not UTF-8.")
+        })?;
+        let qualifier = query::value(head.query, "Qualifier");
+        let region = self.region(head);
+        let context = self.context(region);
+        let reference = functions::resolve(&name, qualifier.as_deref(), &context)?;
+        let arn = || context.place.arn(&reference.name, reference.qualifier.as_ref());
+        let latest = matches!(reference.qualifier, None | Some(Qualifier::Latest));
+        let target = match self.registry.latest(region, &reference.name).filter(|_| latest) {
+            Some(function) if function.state == State::Active => {
+                Some(self.targets.of(&function, context.place))
+            }
+            Some(function) => return Err(not_ready(&function.state)),
+            None => self.runtime_target(&reference.name).filter(|_| latest),
+        };
+        let target = target.ok_or_else(|| {
+            let message = format!("Function not found: {}", arn());
+            AwsError::new(404, "ResourceNotFoundException", message)
+        })?;
+        let invoked = if reference.qualifier.is_some() { arn() } else { target.arn.clone() };
+        Ok((target, invoked))
+    }
+
+    /// A function that only its runtimes know.
+    fn runtime_target(&self, name: &str) -> Option<Arc<Target>> {
+        let target = self.targets.of_runtimes(name, &self.adoption)?;
+        self.dispatcher.has_runtimes(&target.key).then_some(target)
+    }
+}
+
+impl Reply for Caller {
+    fn reply(self: Box<Self>, outcome: Outcome, report: Report) {
+        let Caller { api, responder, target, tail } = *self;
+        let response = render(&api, &target, outcome, &report);
+        if tail {
+            LogTail { target, report }.send(&api, responder, response);
+        } else {
+            responder.send(response);
+        }
+    }
+}
+
+/// An outcome as the caller of Invoke reads it.
+fn render(api: &Api, target: &Target, outcome: Outcome, report: &Report) -> Response {
+    let mut buffer = Uuid::encode_buffer();
+    let id: &str = report.event.id.hyphenated().encode_lower(&mut buffer);
+    let (body, is_error): (Body, bool) = match outcome {
+        Outcome::Response(body) => (body, false),
+        Outcome::FunctionError(body) => (body, true),
+        Outcome::Failed(failure) => (failed(api, &failure, id).into_bytes().into(), true),
+        Outcome::Refused(refusal) => {
+            return answer::error(Surface::Invoke, &refused(&refusal, target));
+        }
+    };
+    let mut response = Response::new(200)
+        .header("Content-Type", "application/json")
+        .header("x-amzn-RequestId", id)
+        .header("X-Amz-Executed-Version", &target.version)
+        .header("X-Amzn-Trace-Id", &report.event.trace_id);
+    if is_error {
+        response.push_header("X-Amz-Function-Error", "Unhandled");
+    }
+    response.body(body)
+}
+
+/// A failure in AWS's words.
+fn failed(api: &Api, failure: &Failure, id: &str) -> String {
+    let timed_out = |after: &Duration| {
+        format!("RequestId: {id} Error: Task timed out after {:.2} seconds", after.as_secs_f64())
+    };
+    let (kind, message) = match failure {
+        Failure::TimedOut { after } => ("Sandbox.Timedout", timed_out(after)),
+        Failure::Exited(exit) if exit.out_of_memory => {
+            ("Runtime.OutOfMemory", format!("RequestId: {id} Error: {exit}"))
+        }
+        Failure::Exited(exit) => ("Runtime.ExitError", format!("RequestId: {id} Error: {exit}")),
+        Failure::InitTimedOut { after } => {
+            ("Sandbox.Timedout", format!("{}. {}", timed_out(after), api.settings.unreachable()))
+        }
+        Failure::ResponseTooLarge { limit } => (
+            "Function.ResponseSizeTooLarge",
+            format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),
+        ),
+        Failure::NoAnswer => (
+            "Runtime.Unknown",
+            format!("RequestId: {id} Error: Runtime asked for the next event without an answer"),
+        ),
+    };
+    log::info!("{id}: {kind}: {message}");
+    serde_json::json!({ "errorType": kind, "errorMessage": message }).to_string()
+}
+
+fn refused(refusal: &Refusal, target: &Target) -> AwsError {
+    let throttled = |message: &str| {
+        let mut error = AwsError::new(429, "TooManyRequestsException", message);
+        error.reason = Some("ConcurrentInvocationLimitExceeded");
+        error.retry_after_s = Some(1);
+        error
+    };
+    match refusal {
+        Refusal::ConcurrencyLimit => throttled("Rate Exceeded."),
+        Refusal::NoRuntime => throttled(
+            "No runtime of this function came to take the invocation; its runtimes are started \
+             by somebody else.",
+        ),
+        Refusal::NoSandbox(why) => {
+            let message = "The service could not start a container for this function.";
+            AwsError::new(500, "ServiceException", message).because(why)
+        }
+        Refusal::FunctionGone => {
+            let message = format!("Function not found: {}", target.arn);
+            AwsError::new(404, "ResourceNotFoundException", message)
+        }
+        Refusal::ShuttingDown => {
+            let mut error = AwsError::new(503, "ServiceException", "The service is shutting down.");
+            error.retry_after_s = Some(5);
+            error
+        }
+    }
+}
+
+fn not_ready(state: &State) -> AwsError {
+    let message = format!(
+        "The operation cannot be performed at this time. The function is currently in the \
+         following state: {}",
+        state.name()
+    );
+    AwsError::new(409, "ResourceConflictException", message)
+}
+
+fn event_is_unsupported() -> AwsError {
+    let message = "The invocation type Event is not supported by this version of the service; use \
+                   RequestResponse or DryRun.";
+    AwsError::new(400, "InvalidParameterValueException", message)
+}
+
+/// Reads and checks the headers.
+fn options(head: &Head<'_>) -> Result<Options, AwsError> {
+    let kind = match head.header_str("x-amz-invocation-type") {
+        None | Some("RequestResponse") => InvocationType::RequestResponse,
+        Some("DryRun") => InvocationType::DryRun,
+        Some("Event") => InvocationType::Event,
+        Some(other) => {
+            let values = "[Event, RequestResponse, DryRun]";
+            return Err(not_in_enum("invocationType", other, values));
+        }
+    };
+    let tail = match head.header_str("x-amz-log-type") {
+        None | Some("None") => false,
+        Some("Tail") => true,
+        Some(other) => return Err(not_in_enum("logType", other, "[None, Tail]")),
+    };
+    let client_context = head.header("x-amz-client-context").map(client_context).transpose()?;
+    let cognito_identity =
+        head.header("x-amz-cognito-identity").map(cognito_identity).transpose()?;
+    Ok(Options { kind, tail, client_context, cognito_identity })
+}
+
+fn not_in_enum(field: &str, value: &str, values: &str) -> AwsError {
+    let message = format!(
+        "1 validation error detected: Value '{value}' at '{field}' failed to satisfy constraint: \
+         Member must satisfy enum value set: {values}"
+    );
+    AwsError::new(400, "ValidationException", message)
+}
+
+/// A client context that is not JSON kills real runtimes, so it does not get that far.
+fn client_context(value: &[u8]) -> Result<String, AwsError> {
+    let invalid = |message: &str| AwsError::new(400, "InvalidRequestContentException", message);
+    if value.len() > CLIENT_CONTEXT_BYTES {
+        return Err(invalid("Client context must be at most 3583 bytes of base64-encoded data."));
+    }
+    let decoded = STANDARD.decode(value.trim_ascii()).ok();
+    decoded
+        .and_then(json_object)
+        .ok_or_else(|| invalid("Client context must be a valid Base64-encoded JSON object."))
+}
+
+/// For callers that stand for a mobile user: the JSON that AWS makes of Cognito's credentials.
+fn cognito_identity(value: &[u8]) -> Result<String, AwsError> {
+    let identity = (value.len() <= IDENTITY_BYTES).then(|| json_object(value.to_vec())).flatten();
+    let message = "X-Amz-Cognito-Identity must be a JSON object with cognitoIdentityId and \
+                   cognitoIdentityPoolId.";
+    identity
+        .filter(|text| text.contains("cognitoIdentityId") && text.contains("cognitoIdentityPoolId"))
+        .ok_or_else(|| AwsError::new(400, "InvalidRequestContentException", message))
+}
+
+/// The text of a JSON object on one line: it becomes a header field.
+fn json_object(bytes: Vec<u8>) -> Option<String> {
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(&bytes).ok()?;
+    serde_json::to_string(&object).ok()
+}
+
+/// The caller's trace header, or a new one that is not sampled.
+/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+fn trace_id(head: &Head<'_>) -> String {
+    let given = head.header_str("x-amzn-trace-id");
+    if let Some(given) = given
+        && given.len() <= TRACE_BYTES
+        && given.starts_with("Root=")
+    {
+        return given.to_owned();
+    }
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let random = Uuid::new_v4().as_u128();
+    let parent = (random >> 64) as u64 ^ NEXT.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "Root=1-{seconds:08x}-{:024x};Parent={parent:016x};Sampled=0",
+        random & 0xffff_ffff_ffff_ffff_ffff_ffff
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_context_is_an_object_in_base64_or_refused() {
+        let encoded = STANDARD.encode(b"{\"custom\":\n{\"k\":\"v\"}}");
+        assert_eq!(client_context(encoded.as_bytes()).unwrap(), r#"{"custom":{"k":"v"}}"#);
+        for bad in [&b"%%%"[..], b"W10=", b"bm90IGpzb24=", &[b'e'; 3584]] {
+            assert_eq!(client_context(bad).unwrap_err().status, 400);
+        }
+    }
+
+    #[test]
+    fn a_cognito_identity_has_both_members() {
+        let whole = br#"{"cognitoIdentityId":"i","cognitoIdentityPoolId":"p"}"#;
+        assert!(cognito_identity(whole).is_ok());
+        for bad in [&b"{}"[..], b"x", br#"{"cognitoIdentityId":"i"}"#] {
+            assert!(cognito_identity(bad).is_err());
+        }
+    }
+}

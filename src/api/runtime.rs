@@ -1,0 +1,250 @@
+//! The Runtime API (2018-06-01): what a function's runtime speaks.
+//!
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. A `/next` is parked in
+//! dispatch; whoever brings the event writes it into the runtime's socket.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use super::Api;
+use super::answer::{accepted, runtime_error};
+use crate::access::Peer;
+use crate::dispatch::{AnswerError, Answerer, Caller, Event, Failure, Outcome, Poll};
+use crate::http::{Body, Head, Request, Responder, Response, WatchId};
+use crate::sandbox::adoption::DEFAULT_FUNCTION;
+
+/// The most that a function may answer.
+pub(super) const RESPONSE_BYTES: usize = 6_291_556;
+/// Content type of an error body whose `errorCause` is for X-Ray alone.
+const ERROR_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
+
+/// A parked `/next`.
+struct NextPoll {
+    responder: Responder,
+}
+
+impl Poll for NextPoll {
+    fn watch(&self, id: WatchId) -> bool {
+        self.responder.watch(id)
+    }
+
+    fn deliver(self: Box<Self>, event: &Event, deadline: SystemTime) -> bool {
+        let mut buffer = Uuid::encode_buffer();
+        let id = event.id.hyphenated().encode_lower(&mut buffer);
+        let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        // Content-Type always: without it the Python and Node clients crash.
+        let mut response = Response::new(200)
+            .header("Content-Type", "application/json")
+            .header("Lambda-Runtime-Aws-Request-Id", id)
+            .header("Lambda-Runtime-Deadline-Ms", &deadline_ms.to_string())
+            .header("Lambda-Runtime-Invoked-Function-Arn", &event.invoked_arn)
+            .header("Lambda-Runtime-Trace-Id", &event.trace_id);
+        if let Some(context) = &event.client_context {
+            response.push_header("Lambda-Runtime-Client-Context", context);
+        }
+        // Only when there is one: an empty identity makes the Rust client panic.
+        if let Some(identity) = &event.cognito_identity {
+            response.push_header("Lambda-Runtime-Cognito-Identity", identity);
+        }
+        self.responder.send(response.body(event.payload.clone()))
+    }
+
+    fn hang_up(self: Box<Self>) {
+        self.responder.hang_up();
+    }
+
+    fn refuse(self: Box<Self>) {
+        self.responder.send(refused(AnswerError::InvalidState));
+    }
+}
+
+impl Api {
+    /// `GET /runtime/invocation/next`.
+    pub(super) fn next(self: &Arc<Self>, head: &Head<'_>, responder: Responder) {
+        match Peer::of(head.peer.ip()) {
+            Peer::Loopback => {
+                let name = local_function(head);
+                let Some(target) = self.targets.of_runtimes(&name, &self.adoption) else {
+                    let message = "Lambda-Runtime-Function-Name is not a function's name.";
+                    responder.send(runtime_error(400, "InvalidFunctionName", message));
+                    return;
+                };
+                let caller = Caller::Local { target: &target, connection: head.connection };
+                self.park(caller, responder);
+            }
+            Peer::Remote(address) if self.dispatcher.is_sandbox(address) => {
+                self.park(Caller::Container(address), responder);
+            }
+            Peer::Remote(address) => {
+                let api = self.clone();
+                self.when_sandbox(address, responder, move |responder| {
+                    api.park(Caller::Container(address), responder);
+                });
+            }
+        }
+    }
+
+    /// Parks a poll.
+    fn park(&self, caller: Caller<'_>, responder: Responder) {
+        if let Err(poll) = self.dispatcher.poll(caller, Box::new(NextPoll { responder })) {
+            poll.refuse();
+        }
+    }
+
+    /// Goes on with `then` once the Engine has said that the address is a function's container.
+    fn when_sandbox(
+        self: &Arc<Self>,
+        address: IpAddr,
+        responder: Responder,
+        then: impl FnOnce(Responder) + Send + 'static,
+    ) {
+        if self.adoption.is_stranger(address) {
+            responder.send(stranger());
+            return;
+        }
+        let api = self.clone();
+        self.block(responder, move |responder| match api.adoption.look_up(address) {
+            Ok(true) => then(responder),
+            Ok(false) => {
+                responder.send(stranger());
+            }
+            Err(error) => {
+                log::error!("cannot find out whose address {address} is: {error}");
+                let message = "The service cannot reach its container engine.";
+                responder.send(runtime_error(503, "ServiceException", message));
+            }
+        });
+    }
+
+    /// `POST /runtime/invocation/{id}/response`.
+    pub(super) fn response(&self, id: &str, request: Request<'_>, responder: Responder) {
+        let mode = request.head.header("lambda-runtime-function-response-mode");
+        if mode.is_some_and(|mode| mode != b"streaming") {
+            let message = "Lambda-Runtime-Function-Response-Mode must be streaming, or absent.";
+            responder.send(runtime_error(400, "InvalidFunctionResponseMode", message));
+            return;
+        }
+        let outcome = Outcome::Response(request.body);
+        responder.send(self.answer(&request.head, id, outcome));
+    }
+
+    /// `POST /runtime/invocation/{id}/error`.
+    pub(super) fn invocation_error(&self, id: &str, request: Request<'_>, responder: Responder) {
+        let body = without_cause(&request);
+        log_error_type(&request.head, id);
+        responder.send(self.answer(&request.head, id, Outcome::FunctionError(body)));
+    }
+
+    fn answer(&self, head: &Head<'_>, id: &str, outcome: Outcome) -> Response {
+        let result = match Uuid::try_parse(id) {
+            Ok(id) => self.dispatcher.answer(answerer(head), id, outcome),
+            Err(_) => Err(AnswerError::InvalidRequestId),
+        };
+        match result {
+            Ok(()) => accepted(),
+            Err(error) => refused(error),
+        }
+    }
+
+    /// `POST /runtime/init/error`.
+    pub(super) fn init_error(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
+        let body = without_cause(&request);
+        log_error_type(&request.head, "init");
+        let who = answerer(&request.head);
+        let told = move |api: &Api| match api.dispatcher.init_error(who, body) {
+            Ok(()) => accepted(),
+            Err(error) => refused(error),
+        };
+        match who {
+            // A container that fails at once may not be known yet.
+            Answerer::Container(address) if !self.dispatcher.is_sandbox(address) => {
+                let api = self.clone();
+                self.when_sandbox(address, responder, move |responder| {
+                    responder.send(told(&api));
+                });
+            }
+            _ => {
+                responder.send(told(self));
+            }
+        }
+    }
+
+    /// An answer that is too large: the caller is told so, the sandbox goes on.
+    pub(super) fn response_too_large(&self, head: &Head<'_>, id: &str) -> Response {
+        let failure = Failure::ResponseTooLarge { limit: RESPONSE_BYTES };
+        if let Ok(id) = Uuid::try_parse(id)
+            && let Err(error) = self.dispatcher.answer(answerer(head), id, Outcome::Failed(failure))
+        {
+            return refused(error);
+        }
+        let message = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES} bytes).");
+        runtime_error(413, "RequestEntityTooLarge", &message)
+    }
+
+    /// The body of an answer is on its way.
+    pub(super) fn answer_pending(&self, head: &Head<'_>, id: &str) -> Option<Box<dyn Any + Send>> {
+        let id = Uuid::try_parse(id).ok()?;
+        let pending = self.dispatcher.answer_begins(answerer(head), id)?;
+        Some(Box::new(pending))
+    }
+}
+
+fn answerer(head: &Head<'_>) -> Answerer {
+    match Peer::of(head.peer.ip()) {
+        Peer::Loopback => Answerer::Local,
+        Peer::Remote(address) => Answerer::Container(address),
+    }
+}
+
+/// The function that a process of this host serves: the header, the query, or the emulator's name.
+fn local_function(head: &Head<'_>) -> String {
+    if let Some(name) = head.header_str("lambda-runtime-function-name") {
+        return name.to_owned();
+    }
+    super::query::value(head.query, "FunctionName")
+        .map_or_else(|| DEFAULT_FUNCTION.to_owned(), std::borrow::Cow::into_owned)
+}
+
+fn refused(error: AnswerError) -> Response {
+    match error {
+        AnswerError::InvalidRequestId => {
+            runtime_error(400, "InvalidRequestID", "Invalid request ID")
+        }
+        AnswerError::InvalidState => {
+            runtime_error(403, "InvalidStateTransition", "State transition is not allowed")
+        }
+    }
+}
+
+fn stranger() -> Response {
+    let message = "No function's container has this address. The service knows its own \
+                   containers, and others by their environment: AWS_LAMBDA_RUNTIME_API and \
+                   AWS_LAMBDA_FUNCTION_NAME must be set.";
+    runtime_error(403, "AccessDenied", message)
+}
+
+/// The error as the caller may see it: without the cause that is meant for X-Ray.
+fn without_cause(request: &Request<'_>) -> Body {
+    if request.head.header_str("content-type") != Some(ERROR_CAUSE) {
+        return request.body.clone();
+    }
+    let mut error: serde_json::Map<String, serde_json::Value> =
+        match serde_json::from_slice(&request.body) {
+            Ok(error) => error,
+            Err(_) => return Vec::from(&br#"{"errorMessage":"Invalid error body"}"#[..]).into(),
+        };
+    error.remove("errorCause");
+    serde_json::to_vec(&error).unwrap_or_default().into()
+}
+
+/// `Lambda-Runtime-Function-Error-Type` classifies an error for the operator; callers do not see it.
+fn log_error_type(head: &Head<'_>, id: &str) {
+    if let Some(kind) = head.header_str("lambda-runtime-function-error-type") {
+        let kind: String = kind.chars().take(256).collect();
+        log::info!("{id}: the function reports {kind:?}");
+    }
+}

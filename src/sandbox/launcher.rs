@@ -1,0 +1,316 @@
+//! Makes and removes containers at dispatch's orders, on a fixed number of threads.
+//!
+//! Starts and removals have threads of their own, so that a burst of one cannot hold up the other.
+//! Each start ends in a poll of its runtime, or in `start_failed` or an init failure: an
+//! invocation that waits for it is never forgotten.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, Sender};
+use uuid::Uuid;
+
+use super::network::{NetworkError, SandboxNetwork, Wanted};
+use super::spec;
+pub use super::spec::Common;
+use super::state::EndReason;
+use crate::dispatch::{Dispatcher, Host, SandboxId, StopOrder, Target};
+use crate::docker::{Engine, EngineError, Image};
+use crate::function::model::{Code, Function};
+
+/// How often a start is tried with another address when the Engine says that one is taken.
+const ADDRESS_TRIES: usize = 8;
+/// Threads that remove containers.
+const REMOVERS: usize = 4;
+/// What a sandbox has between SIGTERM and SIGKILL when it is not ended for a failure.
+const STOP_GRACE_S: u32 = 1;
+/// Images that are remembered; a description is small, and this many functions are rare.
+const KNOWN_IMAGES: usize = 1024;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct Launcher {
+    engine: Engine,
+    dispatcher: Arc<Dispatcher>,
+    common: Common,
+    wanted: Wanted,
+    network: RwLock<Arc<SandboxNetwork>>,
+    images: Mutex<HashMap<String, Arc<Image>>>,
+    /// Unbounded by itself: each sandbox has at most one order in each, and sandboxes are bounded.
+    starts: Sender<SandboxId>,
+    stops: Sender<StopOrder>,
+}
+
+/// Why a sandbox could not be started; the text is for the log.
+enum StartError {
+    /// Dispatch does not want it any more.
+    Unwanted,
+    Failed(String),
+}
+
+impl From<EngineError> for StartError {
+    fn from(error: EngineError) -> Self {
+        StartError::Failed(error.to_string())
+    }
+}
+
+impl From<NetworkError> for StartError {
+    fn from(error: NetworkError) -> Self {
+        StartError::Failed(error.to_string())
+    }
+}
+
+impl Launcher {
+    /// Starts the threads, which end with the program.
+    pub fn start(
+        engine: Engine,
+        dispatcher: Arc<Dispatcher>,
+        common: Common,
+        wanted: Wanted,
+        network: SandboxNetwork,
+        max_parallel_starts: usize,
+    ) -> std::io::Result<Arc<Launcher>> {
+        let (starts, to_start) = crossbeam_channel::unbounded();
+        let (stops, to_stop) = crossbeam_channel::unbounded();
+        let launcher = Arc::new(Launcher {
+            engine,
+            dispatcher,
+            common,
+            wanted,
+            network: RwLock::new(Arc::new(network)),
+            images: Mutex::new(HashMap::new()),
+            starts,
+            stops,
+        });
+        for index in 0..max_parallel_starts.max(1) {
+            let (launcher, orders) = (launcher.clone(), to_start.clone());
+            let name = format!("starter-{index}");
+            thread::Builder::new().name(name).spawn(move || launcher.start_all(&orders))?;
+        }
+        for index in 0..REMOVERS {
+            let (launcher, orders) = (launcher.clone(), to_stop.clone());
+            let name = format!("remover-{index}");
+            thread::Builder::new().name(name).spawn(move || launcher.stop_all(&orders))?;
+        }
+        Ok(launcher)
+    }
+
+    fn network(&self) -> Arc<SandboxNetwork> {
+        self.network.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn start_all(&self, orders: &Receiver<SandboxId>) {
+        for sandbox in orders {
+            let Some(target) = self.dispatcher.begin_start(sandbox) else { continue };
+            let Some(function) = target.function.clone() else { continue };
+            let begun = Instant::now();
+            match self.launch(sandbox, &target, &function) {
+                Ok(()) => {
+                    let took = begun.elapsed().as_millis();
+                    log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
+                }
+                Err(StartError::Unwanted) => self.dispatcher.removed(sandbox),
+                Err(StartError::Failed(why)) => {
+                    log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
+                    self.dispatcher.start_failed(sandbox, why);
+                }
+            }
+        }
+    }
+
+    fn launch(
+        &self,
+        sandbox: SandboxId,
+        target: &Target,
+        function: &Function,
+    ) -> Result<(), StartError> {
+        let image = self.image(function)?;
+        let mut network_was_made = false;
+        for _ in 0..ADDRESS_TRIES {
+            let network = self.network();
+            let taken = |address: IpAddr| self.dispatcher.is_sandbox(address);
+            let address = network.next_address(taken).ok_or_else(|| {
+                StartError::Failed(format!("no address is free on network {}", network.name))
+            })?;
+            let id = self.create(sandbox, target, function, &image, address)?;
+            match self.engine.start_container(&id) {
+                Ok(()) => {
+                    // False when it was ended meanwhile; its removal is ordered already.
+                    self.dispatcher.started(sandbox);
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.remove(&id);
+                    if is_address_taken(&error) {
+                        log::debug!("address {address} is taken: {error}");
+                    } else if is_network_missing(&error) && !network_was_made {
+                        network_was_made = true;
+                        self.remake_network()?;
+                    } else {
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+        Err(StartError::Failed(format!(
+            "{ADDRESS_TRIES} addresses in turn were taken on network {}",
+            self.common.network_name
+        )))
+    }
+
+    /// Creates the container and tells dispatch of it before it can say anything itself.
+    fn create(
+        &self,
+        sandbox: SandboxId,
+        target: &Target,
+        function: &Function,
+        image: &Image,
+        address: Ipv4Addr,
+    ) -> Result<String, StartError> {
+        let unique = Uuid::new_v4().simple().to_string();
+        let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
+        let label = sandbox.to_string();
+        let now = SystemTime::now();
+        let spec =
+            spec::container(&self.common, target, function, image, &label, Some(address), now);
+        let id = self.engine.create_container(&name, &spec).inspect_err(|error| {
+            if error.is_not_found() {
+                self.forget_image(&spec.image);
+            }
+            if error.is_unreachable() {
+                // Whether it was made is not known; by its name it can be removed all the same.
+                self.remove(&name);
+            }
+        })?;
+        let (container, name) = (Arc::from(id.as_str()), Arc::from(name));
+        if !self.dispatcher.created(sandbox, container, name, Some(IpAddr::V4(address))) {
+            self.remove(&id);
+            return Err(StartError::Unwanted);
+        }
+        Ok(id)
+    }
+
+    /// The image of a function, as it was when it was first started.
+    fn image(&self, function: &Function) -> Result<Arc<Image>, StartError> {
+        let Code::Image { uri, .. } = &function.code;
+        let known = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(image) = known().get(uri) {
+            return Ok(image.clone());
+        }
+        let image = self.engine.image(uri)?.ok_or_else(|| {
+            StartError::Failed(format!("image {uri} is not on the Engine any more"))
+        })?;
+        let image = Arc::new(image);
+        let mut images = known();
+        if images.len() >= KNOWN_IMAGES {
+            images.clear();
+        }
+        images.insert(uri.clone(), image.clone());
+        Ok(image)
+    }
+
+    /// What was remembered of an image is not true any more.
+    pub fn forget_image(&self, uri: &str) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(uri);
+    }
+
+    /// Somebody has removed the network: it is made again, with the gateway that the running
+    /// sandboxes and the configuration know if that is still free.
+    fn remake_network(&self) -> Result<(), StartError> {
+        let mut wanted = self.wanted.clone();
+        let old = self.network();
+        wanted.subnet = wanted.subnet.or(Some(old.subnet()));
+        log::warn!("network {} is gone; it is made again", wanted.name);
+        let network = SandboxNetwork::ensure(&self.engine, &wanted)?;
+        *self.network.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);
+        Ok(())
+    }
+
+    fn stop_all(&self, orders: &Receiver<StopOrder>) {
+        for StopOrder { sandbox, container, reason } in orders {
+            log::info!("removing sandbox {sandbox}: {reason}");
+            if is_peaceful(reason)
+                && let Err(error) = self.engine.stop_container(&container, STOP_GRACE_S)
+                && !error.is_not_found()
+            {
+                log::warn!("sandbox {sandbox} could not be stopped, it is killed: {error}");
+            }
+            self.remove(&container);
+            self.dispatcher.removed(sandbox);
+        }
+    }
+
+    /// Kills and removes a container, however often that takes while the Engine answers at all.
+    fn remove(&self, container: &str) {
+        for pause in [0, 100, 500, 2000] {
+            thread::sleep(Duration::from_millis(pause));
+            match self.engine.remove_container(container, true) {
+                Ok(()) => return,
+                Err(error) => log::warn!("container {container} could not be removed: {error}"),
+            }
+        }
+        log::error!("container {container} is left; the next start of the service removes it");
+    }
+
+    /// Removes every container that an earlier run of this service has left; how many.
+    pub fn remove_leftovers(&self) -> Result<usize, EngineError> {
+        let label = format!("{}={}", super::OWNER_LABEL, self.common.owner);
+        let left = self.engine.containers(&[&label], true)?;
+        let count = left.len();
+        let ids = Mutex::new(left.into_iter());
+        thread::scope(|scope| {
+            for _ in 0..REMOVERS {
+                scope.spawn(|| {
+                    loop {
+                        let next = ids.lock().unwrap_or_else(PoisonError::into_inner).next();
+                        match next {
+                            Some(container) => self.remove(&container.id),
+                            None => return,
+                        }
+                    }
+                });
+            }
+        });
+        Ok(count)
+    }
+}
+
+impl Host for Launcher {
+    fn start(&self, sandbox: SandboxId) {
+        // The receivers live as long as the launcher itself.
+        let _ = self.starts.send(sandbox);
+    }
+
+    fn stop(&self, order: StopOrder) {
+        let _ = self.stops.send(order);
+    }
+}
+
+/// Whether a sandbox that ends for this reason gets SIGTERM first.
+fn is_peaceful(reason: EndReason) -> bool {
+    match reason {
+        EndReason::Idle | EndReason::FunctionChanged | EndReason::Evicted | EndReason::Shutdown => {
+            true
+        }
+        EndReason::InitFailed
+        | EndReason::TimedOut
+        | EndReason::Exited
+        | EndReason::OutOfMemory
+        | EndReason::ProtocolViolation
+        | EndReason::EngineFailed => false,
+    }
+}
+
+/// The Engine has no code of its own for these two; its words have stayed the same since 1.9.
+fn is_address_taken(error: &EngineError) -> bool {
+    matches!(error, EngineError::Status { message, .. }
+        if message.contains("Address already in use"))
+}
+
+fn is_network_missing(error: &EngineError) -> bool {
+    matches!(error, EngineError::Status { message, .. }
+        if message.contains("network") && message.contains("not found"))
+}

@@ -1,0 +1,194 @@
+//! The sandboxes' network: a bridge with inter-container traffic off and a subnet that is known,
+//! so that a sandbox's address can be chosen before it starts and says who is calling.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::docker::{Engine, EngineError, Ipv4Net, Network, NetworkSpec};
+
+/// Subnets to choose from, one after the other: 172.30/16 down to 172.18/16, then 10.213-10.220/16.
+fn candidates() -> impl Iterator<Item = Ipv4Net> {
+    let upper = (18..=30).rev().map(|n| Ipv4Addr::new(172, n, 0, 0));
+    let lower = (213..=220).map(|n| Ipv4Addr::new(10, n, 0, 0));
+    upper.chain(lower).filter_map(|address| Ipv4Net::new(address, 16))
+}
+
+/// How a network is to be when it has to be made.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub name: String,
+    pub subnet: Option<Ipv4Net>,
+    pub owner: String,
+}
+
+/// The network as it is.
+#[derive(Debug)]
+pub struct SandboxNetwork {
+    pub name: String,
+    pub gateway: Ipv4Addr,
+    subnet: Ipv4Net,
+    next: AtomicU32,
+}
+
+/// Why there is no network.
+#[derive(Debug)]
+pub enum NetworkError {
+    Engine(EngineError),
+    /// A network of this name exists and cannot serve.
+    Unusable {
+        name: String,
+        why: String,
+    },
+    NoFreeSubnet,
+}
+
+impl std::fmt::Display for NetworkError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NetworkError::Engine(error) => write!(f, "{error}"),
+            NetworkError::Unusable { name, why } => write!(
+                f,
+                "network {name} cannot be used: {why}; remove it (docker network rm {name}) or \
+                 name another one in docker.network_name"
+            ),
+            NetworkError::NoFreeSubnet => {
+                write!(f, "no private subnet is free; name one in docker.subnet")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NetworkError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NetworkError::Engine(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<EngineError> for NetworkError {
+    fn from(error: EngineError) -> Self {
+        NetworkError::Engine(error)
+    }
+}
+
+impl SandboxNetwork {
+    /// Finds the network, or makes it.
+    pub fn ensure(engine: &Engine, wanted: &Wanted) -> Result<SandboxNetwork, NetworkError> {
+        if let Some(network) = engine.network(&wanted.name)? {
+            return SandboxNetwork::of(&network);
+        }
+        create(engine, wanted)?;
+        match engine.network(&wanted.name)? {
+            Some(network) => SandboxNetwork::of(&network),
+            None => Err(NetworkError::Unusable {
+                name: wanted.name.clone(),
+                why: "it was removed as soon as it was made".into(),
+            }),
+        }
+    }
+
+    fn of(network: &Network) -> Result<SandboxNetwork, NetworkError> {
+        let unusable =
+            |why: &str| NetworkError::Unusable { name: network.name.clone(), why: why.into() };
+        if network.driver != "bridge" {
+            return Err(unusable("its driver is not bridge"));
+        }
+        let subnet = *network.subnets.first().ok_or_else(|| unusable("it has no IPv4 subnet"))?;
+        let gateway = network.gateway.or_else(|| subnet.host(1));
+        let gateway = gateway.ok_or_else(|| unusable("it has no gateway"))?;
+        if network.inter_container() {
+            log::warn!(
+                "containers on network {} can reach each other: it was not made by this service",
+                network.name
+            );
+        }
+        // A random start: addresses that an earlier run has used are not used again at once.
+        let bytes = uuid::Uuid::new_v4().into_bytes();
+        let start = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let next = AtomicU32::new(start % subnet.hosts().max(1));
+        Ok(SandboxNetwork { name: network.name.clone(), gateway, subnet, next })
+    }
+
+    pub fn subnet(&self) -> Ipv4Net {
+        self.subnet
+    }
+
+    /// An address for a new sandbox: the next one in turn that is not taken, so that a freed
+    /// address rests for as long as the subnet is large.
+    pub fn next_address(&self, taken: impl Fn(IpAddr) -> bool) -> Option<Ipv4Addr> {
+        let hosts = self.subnet.hosts();
+        for _ in 0..hosts {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % hosts;
+            match self.subnet.host(turn + 1) {
+                Some(address) if address != self.gateway && !taken(IpAddr::V4(address)) => {
+                    return Some(address);
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+fn create(engine: &Engine, wanted: &Wanted) -> Result<(), NetworkError> {
+    let used: Vec<Ipv4Net> = engine.networks()?.into_iter().flat_map(|n| n.subnets).collect();
+    let choices: Vec<Ipv4Net> = match wanted.subnet {
+        Some(subnet) => vec![subnet],
+        None => candidates().filter(|c| !used.iter().any(|u| u.overlaps(*c))).collect(),
+    };
+    let mut refused = None;
+    for subnet in choices {
+        let spec = NetworkSpec {
+            name: wanted.name.clone(),
+            subnet: Some(subnet),
+            gateway: subnet.host(1),
+            inter_container: false,
+            internal: false,
+            labels: [(super::OWNER_LABEL.to_owned(), wanted.owner.clone())].into(),
+        };
+        match engine.create_network(&spec) {
+            Ok(_) => {
+                log::info!("made network {} with subnet {subnet}", wanted.name);
+                return Ok(());
+            }
+            // Somebody else was quicker: it is there, which is what was wanted.
+            Err(error) if error.is_conflict() => return Ok(()),
+            // A subnet can be in use outside the Engine too; then the next one is tried.
+            Err(error @ EngineError::Status { .. }) => refused = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(refused.map_or(NetworkError::NoFreeSubnet, NetworkError::Engine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_round_and_spare_the_gateway_and_the_taken() {
+        let subnet: Ipv4Net = "10.9.0.0/29".parse().unwrap();
+        let network = SandboxNetwork {
+            name: "n".into(),
+            gateway: subnet.host(1).unwrap(),
+            subnet,
+            next: AtomicU32::new(4),
+        };
+        let taken: IpAddr = "10.9.0.3".parse().unwrap();
+        let given: Vec<String> =
+            (0..5).map(|_| network.next_address(|a| a == taken).unwrap().to_string()).collect();
+        assert_eq!(given, ["10.9.0.5", "10.9.0.6", "10.9.0.2", "10.9.0.4", "10.9.0.5"]);
+        assert_eq!(network.next_address(|_| true), None);
+    }
+
+    #[test]
+    fn candidates_are_private_and_apart() {
+        let all: Vec<Ipv4Net> = candidates().collect();
+        for (i, one) in all.iter().enumerate() {
+            assert!(one.network().is_private());
+            assert!(!all[..i].iter().any(|other| other.overlaps(*one)));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! What a sandbox's container is: its environment as Lambda has it, its limits, its hardening.
+//!
+//! Pure: from a function and the service's settings to a [`ContainerSpec`].
+
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use crate::dispatch::Target;
+use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode};
+use crate::function::model::{Code, Function};
+use crate::observe::time::Civil;
+
+/// Lambda's own limits of processes and of open files.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const PROCESSES: u32 = 1024;
+const OPEN_FILES: u32 = 1024;
+/// The memory for which Lambda gives one whole CPU.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+const MEMORY_MB_PER_CPU: u32 = 1769;
+/// The user and group that AWS runs functions as.
+const USER: &str = "993:990";
+/// How much of a container's output the Engine keeps.
+const LOG_SIZE: &str = "10m";
+
+/// What all sandboxes of a service have in common.
+#[derive(Debug, Clone)]
+pub struct Common {
+    pub owner: String,
+    pub container_prefix: String,
+    pub network_name: String,
+    /// `host:port` of the Runtime API as a sandbox reaches it; never with a scheme, which real
+    /// runtimes do not understand.
+    pub runtime_api: String,
+    /// The most CPU that one sandbox may use, and the CPUs there are.
+    pub max_cpus: f64,
+}
+
+/// The container of one sandbox.
+pub(super) fn container(
+    common: &Common,
+    target: &Target,
+    function: &Function,
+    image: &Image,
+    sandbox: &str,
+    address: Option<Ipv4Addr>,
+    now: SystemTime,
+) -> ContainerSpec {
+    let Code::Image { uri, .. } = &function.code;
+    let config = function.image_config.clone().unwrap_or_default();
+    let entrypoint = config.entry_point.filter(|words| !words.is_empty());
+    // The Engine drops the image's command when the entry point is replaced; Lambda doesn't.
+    let command = config
+        .command
+        .filter(|words| !words.is_empty())
+        .or_else(|| entrypoint.is_some().then(|| image.command.clone()));
+    let handler = command.as_ref().or(Some(&image.command)).and_then(|words| words.first());
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    ContainerSpec {
+        image: uri.clone(),
+        env: environment(common, target, function, handler.map(String::as_str), now),
+        labels: [
+            label(super::OWNER_LABEL, &common.owner),
+            label(super::FUNCTION_LABEL, &target.name),
+            label(super::VERSION_LABEL, &target.version),
+            label(super::SANDBOX_LABEL, sandbox),
+        ]
+        .into(),
+        entrypoint,
+        command,
+        working_dir: config.working_directory.filter(|path| !path.is_empty()),
+        user: Some(USER.to_owned()),
+        network: NetworkMode::Named { name: common.network_name.clone(), address },
+        read_only_root: true,
+        tmpfs: [(
+            "/tmp".to_owned(),
+            // Without `exec` the Engine mounts it `noexec`; Lambda's /tmp is executable.
+            format!("rw,exec,nosuid,nodev,mode=1777,size={}m", function.ephemeral_storage_mb),
+        )]
+        .into(),
+        memory_bytes: Some(u64::from(function.memory_mb) << 20),
+        nano_cpus: Some(nano_cpus(common.max_cpus)),
+        cpu_shares: Some(cpu_shares(function.memory_mb)),
+        pids_limit: Some(PROCESSES),
+        open_files: Some(OPEN_FILES),
+        // A function goes before the service and the Engine when the host runs out of memory.
+        oom_score_adj: Some(500),
+        drop_capabilities: true,
+        no_new_privileges: true,
+        init: true,
+        // Lambda has no shared memory; here it would be writable memory outside /tmp's limit.
+        ipc_mode: Some("none".to_owned()),
+        log_driver: Some(LogDriver {
+            name: "json-file".to_owned(),
+            options: [label("max-size", LOG_SIZE), label("max-file", "1")].into(),
+        }),
+        stop_signal: Some("SIGTERM".to_owned()),
+        ..ContainerSpec::default()
+    }
+}
+
+/// One sandbox alone may use the CPU that the service allows; several at once share it in
+/// proportion to their memory, as on Lambda. A quota by memory would make a small function wait
+/// for most of each period while the CPU is idle.
+fn cpu_shares(memory_mb: u32) -> u32 {
+    (memory_mb * 1024 / MEMORY_MB_PER_CPU).max(2) // the kernel's least
+}
+
+fn nano_cpus(cpus: f64) -> u64 {
+    // Between 0.01 and thousands of CPUs by validation: it fits.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let nano = (cpus * 1e9) as u64;
+    nano
+}
+
+/// Lambda's reserved variables, then the function's own.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
+fn environment(
+    common: &Common,
+    target: &Target,
+    function: &Function,
+    handler: Option<&str>,
+    now: SystemTime,
+) -> Vec<String> {
+    let Civil { year, month, day, .. } = Civil::from(now);
+    let stream = uuid::Uuid::new_v4().simple().to_string();
+    let mut env = vec![
+        format!("AWS_LAMBDA_RUNTIME_API={}", common.runtime_api),
+        format!("AWS_LAMBDA_FUNCTION_NAME={}", target.name),
+        format!("AWS_LAMBDA_FUNCTION_VERSION={}", target.version),
+        format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", function.memory_mb),
+        "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand".to_owned(),
+        format!("AWS_LAMBDA_LOG_GROUP_NAME={}", function.logging.group),
+        format!(
+            "AWS_LAMBDA_LOG_STREAM_NAME={year:04}/{month:02}/{day:02}/[{}]{stream}",
+            target.version
+        ),
+        format!("AWS_REGION={}", function.region),
+        format!("AWS_DEFAULT_REGION={}", function.region),
+        "LAMBDA_TASK_ROOT=/var/task".to_owned(),
+        "LAMBDA_RUNTIME_DIR=/var/runtime".to_owned(),
+        "TZ=:UTC".to_owned(),
+    ];
+    if let Some(handler) = handler {
+        env.push(format!("_HANDLER={handler}"));
+        env.push(format!("HANDLER={handler}"));
+    }
+    for (name, value) in function.environment.iter().flatten() {
+        env.push(format!("{name}={value}"));
+    }
+    env
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::model::{ImageConfig, tests::sample};
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn spec(change: impl FnOnce(&mut Function)) -> ContainerSpec {
+        let mut function = sample("f");
+        change(&mut function);
+        let common = Common {
+            owner: "o".into(),
+            container_prefix: "lambda-".into(),
+            network_name: "n".into(),
+            runtime_api: "172.30.0.1:8080".into(),
+            max_cpus: 1.5,
+        };
+        let target = Target {
+            key: "k".into(),
+            name: "f".into(),
+            version: "$LATEST".into(),
+            arn: "a".into(),
+            timeout: Duration::from_secs(3),
+            memory_mb: 128,
+            function: Some(Arc::new(function.clone())),
+        };
+        let image = Image { command: vec!["app.handler".into()], ..Image::default() };
+        let now = UNIX_EPOCH + Duration::from_millis(1_795_424_571_123);
+        container(&common, &target, &function, &image, "s", None, now)
+    }
+
+    #[test]
+    fn the_environment_is_lambdas() {
+        let spec = spec(|_| ());
+        let value = |name: &str| {
+            let prefix = format!("{name}=");
+            spec.env.iter().find_map(|line| line.strip_prefix(&prefix)).map(str::to_owned)
+        };
+        assert_eq!(value("AWS_LAMBDA_RUNTIME_API").as_deref(), Some("172.30.0.1:8080"));
+        assert_eq!(value("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").as_deref(), Some("128"));
+        assert_eq!(value("_HANDLER").as_deref(), Some("app.handler"));
+        assert_eq!(value("KEY").as_deref(), Some("secret"));
+        let stream = value("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();
+        assert!(stream.starts_with("2026/11/23/[$LATEST]") && stream.len() == 52, "{stream}");
+    }
+
+    #[test]
+    fn an_entry_point_of_the_function_keeps_the_images_command() {
+        let with = |entry: Option<&str>, command: Option<&str>| {
+            let words = |word: Option<&str>| word.map(|word| vec![word.to_owned()]);
+            let spec = spec(|function| {
+                function.image_config = Some(ImageConfig {
+                    entry_point: words(entry),
+                    command: words(command),
+                    working_directory: None,
+                });
+            });
+            (spec.entrypoint, spec.command)
+        };
+        let words = |word: &str| Some(vec![word.to_owned()]);
+        assert_eq!(with(None, None), (None, None));
+        assert_eq!(with(Some("/e"), None), (words("/e"), words("app.handler")));
+        assert_eq!(with(None, Some("b")), (None, words("b")));
+        assert_eq!(with(Some("/e"), Some("b")), (words("/e"), words("b")));
+    }
+
+    #[test]
+    fn limits_and_hardening_are_set() {
+        let spec = spec(|function| function.memory_mb = 1769);
+        assert_eq!(spec.memory_bytes, Some(1769 << 20));
+        assert_eq!((spec.nano_cpus, spec.cpu_shares), (Some(1_500_000_000), Some(1024)));
+        assert_eq!(cpu_shares(128), 74);
+        assert!(spec.read_only_root && spec.drop_capabilities && spec.no_new_privileges);
+        assert!(spec.init && spec.pids_limit == Some(1024) && spec.open_files == Some(1024));
+        assert_eq!(spec.user.as_deref(), Some("993:990"));
+        assert!(spec.tmpfs["/tmp"].contains("exec") && spec.tmpfs["/tmp"].ends_with("size=512m"));
+    }
+}

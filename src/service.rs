@@ -1,0 +1,302 @@
+//! The service as a whole: the parts, wired; started and stopped in order.
+//!
+//! Starting: state, Engine, network, leftovers, base image, then the listener, so that the first
+//! request finds everything ready. Stopping: no new connections and invocations, what runs gets its
+//! grace, then the sandboxes go, then the connections.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::api::{Api, Parts, Settings};
+use crate::config::{Config, PullPolicy};
+use crate::dispatch::{Dispatcher, Limits};
+use crate::docker::{self, Engine, EngineError, Ipv4Net};
+use crate::function::error::FunctionError;
+use crate::function::model::Architecture;
+use crate::function::name::Place;
+use crate::function::registry::Registry;
+use crate::function::store::Store;
+use crate::function::store_error::StoreError;
+use crate::http::{self, Counters, Server};
+use crate::observe::metrics::Metrics;
+use crate::package::Packages;
+use crate::sandbox::adoption::Adoption;
+use crate::sandbox::launcher::{Common, Launcher};
+use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
+use crate::sandbox::{base_image, watcher};
+
+/// How long the removal of all sandboxes may take at the end.
+const REMOVAL: Duration = Duration::from_secs(20);
+/// How often the end looks whether it has come.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Why the service could not start: one line that names what to do.
+#[derive(Debug)]
+pub enum StartError {
+    Store(StoreError),
+    Registry(FunctionError),
+    Engine(EngineError),
+    Network(NetworkError),
+    Listen { address: SocketAddr, source: io::Error },
+    Http(http::StartError),
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Store(error) => write!(f, "{error}"),
+            StartError::Registry(error) => write!(f, "{error}"),
+            StartError::Engine(error) => write!(f, "{error}"),
+            StartError::Network(error) => write!(f, "{error}"),
+            StartError::Http(error) => write!(f, "{error}"),
+            StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            StartError::Listen { address, source } => {
+                write!(f, "cannot listen on {address}: ")?;
+                match source.kind() {
+                    io::ErrorKind::AddrInUse => write!(
+                        f,
+                        "the port is in use; stop what uses it, or set server.port or \
+                         LAMBDA_RUNTIME_API_PORT to another one"
+                    ),
+                    io::ErrorKind::AddrNotAvailable => write!(
+                        f,
+                        "this host does not have that address; set server.address or \
+                         LAMBDA_RUNTIME_API_HOST to one that it has, or to 0.0.0.0"
+                    ),
+                    io::ErrorKind::PermissionDenied => write!(
+                        f,
+                        "no permission; ports below 1024 need CAP_NET_BIND_SERVICE, or set \
+                         server.port to a higher one"
+                    ),
+                    _ => write!(f, "{source}"),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Store(error) => Some(error),
+            StartError::Registry(error) => Some(error),
+            StartError::Engine(error) => Some(error),
+            StartError::Network(error) => Some(error),
+            StartError::Http(error) => Some(error),
+            StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
+        }
+    }
+}
+
+/// The running service.
+#[derive(Debug)]
+pub struct Service {
+    server: Server,
+    dispatcher: Arc<Dispatcher>,
+    launcher: Arc<Launcher>,
+    shutdown_grace: Duration,
+}
+
+impl Service {
+    pub fn start(config: &Config) -> Result<Service, StartError> {
+        let begun = Instant::now();
+        // The port first: a second service on it fails before it touches anything.
+        let mut listeners =
+            vec![listen(SocketAddr::new(config.server.address, config.server.port))?];
+        let store = Store::open(&config.storage.path).map_err(StartError::Store)?;
+        let registry =
+            Registry::new(store, &config.aws.account_id).map_err(StartError::Registry)?;
+        let registry = Arc::new(registry);
+        let engine = connect(config)?;
+        let cpus = engine.info().map_err(StartError::Engine)?.cpus;
+
+        let wanted = wanted_network(config, registry.owner());
+        let network = SandboxNetwork::ensure(&engine, &wanted).map_err(StartError::Network)?;
+        let runtime_host = match config.server.address {
+            // Sandboxes cannot reach a loopback address of the host: the bridge's is added.
+            address if address.is_loopback() => {
+                let gateway = IpAddr::V4(network.gateway);
+                listeners.push(listen(SocketAddr::new(gateway, config.server.port))?);
+                gateway
+            }
+            address if address.is_unspecified() => IpAddr::V4(network.gateway),
+            address => address,
+        };
+        let runtime_api = SocketAddr::new(runtime_host, config.server.port).to_string();
+        log::info!("sandboxes reach the Runtime API at {runtime_api} on network {}", network.name);
+
+        let metrics = Arc::new(Metrics::new());
+        let limits = Limits {
+            max_concurrent_executions: config.execution.max_concurrent_executions,
+            init_timeout: config.execution.init_timeout,
+            idle_timeout: config.execution.idle_timeout,
+        };
+        let dispatcher = Dispatcher::new(limits, metrics.clone()).map_err(StartError::Thread)?;
+        let common = Common {
+            owner: registry.owner().to_owned(),
+            container_prefix: config.docker.container_prefix.clone(),
+            network_name: config.docker.network_name.clone(),
+            runtime_api: runtime_api.clone(),
+            max_cpus: config.execution.max_cpu_shares.min(f64::from(cpus)),
+        };
+        let launcher = Launcher::start(
+            engine.clone(),
+            dispatcher.clone(),
+            common,
+            wanted,
+            network,
+            config.execution.max_parallel_starts,
+        )
+        .map_err(StartError::Thread)?;
+        dispatcher.set_host(launcher.clone());
+        let left = launcher.remove_leftovers().map_err(StartError::Engine)?;
+        if left > 0 {
+            log::warn!("removed {left} containers that an earlier run has left");
+        }
+        make_base_image(&engine, &config.docker.base_image);
+        let health =
+            watcher::start(engine.clone(), dispatcher.clone()).map_err(StartError::Thread)?;
+        let may_pull = config.docker.pull_policy == PullPolicy::Missing;
+        let packages = Packages::start(engine.clone(), may_pull).map_err(StartError::Thread)?;
+        packages.resume(&registry);
+
+        let counters = Arc::new(Counters::default());
+        let server = &config.server;
+        let pool = http::blocking::Pool::start(
+            "blocking",
+            server.blocking_threads,
+            server.max_waiting_calls,
+        )
+        .map_err(StartError::Thread)?;
+        let place = Place { region: &config.aws.region, account_id: &config.aws.account_id };
+        let adoption = Adoption::new(engine.clone(), dispatcher.clone(), place, registry.owner());
+        let api = Api::new(Parts {
+            settings: settings(config, runtime_api),
+            registry,
+            packages,
+            dispatcher: dispatcher.clone(),
+            engine,
+            adoption,
+            health,
+            metrics,
+            counters: counters.clone(),
+            pool,
+        });
+        let server = Server::start(listeners, http_limits(config), counters, api)
+            .map_err(StartError::Http)?;
+        let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+        log::info!(
+            "serving on {} after {} ms",
+            addresses.join(" and "),
+            begun.elapsed().as_millis()
+        );
+        Ok(Service {
+            server,
+            dispatcher,
+            launcher,
+            shutdown_grace: config.execution.shutdown_grace,
+        })
+    }
+
+    /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.
+    pub fn stop(&self, hurry: impl Fn() -> bool) {
+        self.server.stop_listening();
+        self.dispatcher.drain();
+        let active = self.dispatcher.active();
+        if active > 0 {
+            let grace = self.shutdown_grace.as_millis();
+            log::info!("{active} invocations under way have {grace} ms to end");
+        }
+        let until = Instant::now() + self.shutdown_grace;
+        while self.dispatcher.active() > 0 && Instant::now() < until && !hurry() {
+            thread::sleep(LOOK);
+        }
+        self.dispatcher.end_all();
+        let until = Instant::now() + REMOVAL;
+        while self.dispatcher.has_containers() && Instant::now() < until {
+            thread::sleep(LOOK);
+        }
+        // What was being created when the end came.
+        if let Err(error) = self.launcher.remove_leftovers() {
+            log::error!("containers may be left until the next start: {error}");
+        }
+        self.server.stop();
+    }
+}
+
+fn connect(config: &Config) -> Result<Engine, StartError> {
+    let settings = docker::Settings {
+        socket: config.docker.socket.clone(),
+        call_timeout: config.docker.call_timeout,
+        // One for each thread that calls: starts, removals, pulls, the blocking pool.
+        max_idle_connections: config.execution.max_parallel_starts
+            + config.server.blocking_threads
+            + 8,
+    };
+    let engine = Engine::connect(&settings).map_err(StartError::Engine)?;
+    let version = engine.version().map_err(StartError::Engine)?;
+    log::info!("Docker Engine {} at {}", version.version, config.docker.socket.display());
+    Ok(engine)
+}
+
+fn wanted_network(config: &Config, owner: &str) -> Wanted {
+    Wanted {
+        name: config.docker.network_name.clone(),
+        subnet: config.docker.subnet.and_then(|s| Ipv4Net::new(s.network(), s.prefix())),
+        owner: owner.to_owned(),
+    }
+}
+
+/// A missing base image keeps nobody from using other images, so it does not stop the start.
+fn make_base_image(engine: &Engine, name: &str) {
+    if name.is_empty() {
+        return;
+    }
+    match base_image::ensure(engine, name) {
+        Ok(true) => log::info!("made base image {name}"),
+        Ok(false) => {}
+        Err(error) => log::error!("base image {name} could not be made: {error}"),
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
+}
+
+fn settings(config: &Config, runtime_api: String) -> Settings {
+    Settings {
+        region: config.aws.region.clone(),
+        account_id: config.aws.account_id.clone(),
+        max_memory_mb: u32::try_from(config.execution.max_memory_mb).unwrap_or(u32::MAX),
+        architecture: if cfg!(target_arch = "aarch64") {
+            Architecture::Arm64
+        } else {
+            Architecture::X86_64
+        },
+        runtime_api,
+        network_name: config.docker.network_name.clone(),
+        max_sandbox_head_bytes: config.http.max_sandbox_head_bytes,
+    }
+}
+
+fn http_limits(config: &Config) -> http::Limits {
+    let http = &config.http;
+    http::Limits {
+        workers: config.server.workers,
+        max_connections: http.max_connections,
+        max_connections_per_address: http.max_connections_per_address,
+        max_head_bytes: http.max_head_bytes,
+        max_header_count: http.max_header_count,
+        max_uri_bytes: http.max_uri_bytes,
+        max_buffered_bytes: http.max_buffered_bytes,
+        head_timeout: http.head_timeout,
+        body_timeout: http.body_timeout,
+        write_timeout: http.write_timeout,
+        keep_alive_timeout: http.keep_alive_timeout,
+    }
+}
