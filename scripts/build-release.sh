@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds a package of this workspace as static release binaries and checks them.
+#
+#   scripts/build-release.sh [PACKAGE [BINARY...]]
+#
+# Without arguments: the service. A binary that is not static or not below 4 MiB is an error.
+# The last line printed is the path of the (last) binary.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+package=${1:-lambda-runtime-api-server}
+shift || true
+binaries=("${@:-$package}")
+size_max=$((4 * 1024 * 1024))
+
+# With an explicit target the flags reach only the product and not build scripts and macros,
+# which cannot be linked statically.
+host=$(rustc -vV | sed -n 's/^host: //p')
+export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+cargo build --release --locked --target "$host" --package "$package" >&2
+
+target_dir=${CARGO_TARGET_DIR:-target}
+[[ $target_dir == /* ]] || target_dir=$PWD/$target_dir
+for name in "${binaries[@]}"; do
+    binary=$target_dir/$host/release/$name
+    # ldd fails for a binary that is not dynamic at all, and says so in words.
+    linkage=$(ldd "$binary" 2>&1 || true)
+    if ! grep -qE 'statically linked|not a dynamic executable' <<<"$linkage"; then
+        printf 'build-release: %s is not static:\n%s\n' "$binary" "$linkage" >&2
+        exit 1
+    fi
+    size=$(stat -c %s "$binary")
+    if ((size >= size_max)); then
+        printf 'build-release: %s has %d bytes, 4 MiB are the limit\n' "$binary" "$size" >&2
+        exit 1
+    fi
+    printf '%s: static, %d KiB\n' "$name" $((size / 1024)) >&2
+done
+printf '%s\n' "$binary"
