@@ -36,21 +36,18 @@ run=lrasbench$$
 work=$(mktemp -d "${TMPDIR:-/tmp}/$run.XXXXXX")
 samples=$work/samples
 declare -A urls=()
-pids=()
 
 say() { printf '%s\n' "$*" >&2; }
 
+# Ends what this shell started and has not ended yet; the shell's own job list says what that is,
+# so a number that the system has given to another process since is never signalled.
 stop_all() {
-    ((${#pids[@]})) || return 0
-    kill "${pids[@]}" 2>/dev/null || true
+    local pid deadline=$((SECONDS + 15))
+    for pid in $(jobs -pr); do kill "$pid" 2>/dev/null || true; done
     # The service gets its grace for taking its containers along.
-    local deadline=$((SECONDS + 15)) pid
-    for pid in "${pids[@]}"; do
-        while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
-        kill -KILL "$pid" 2>/dev/null || true
-        wait "$pid" 2>/dev/null || true
-    done
-    pids=()
+    while [[ $(jobs -pr) ]] && ((SECONDS < deadline)); do sleep 0.1; done
+    for pid in $(jobs -pr); do kill -KILL "$pid" 2>/dev/null || true; done
+    wait || true
     urls=()
 }
 
@@ -83,7 +80,6 @@ start() {
     local log=$work/$1.log
     shift
     "$@" >>"$log" 2>&1 &
-    pids+=($!)
 }
 
 # until_answers WHAT COMMAND...: waits until the command, which bounds itself, succeeds.
@@ -135,7 +131,7 @@ container_prefix = "$run-"
 max_concurrent_executions = $((parked + 100))
 TOML
     start service "$@" "$server" --config "$work/config.toml"
-    service_pid=${pids[-1]}
+    service_pid=$!
     until_answers "the service" curl -fsS --max-time 5 "http://127.0.0.1:$service_port/health"
 }
 
@@ -266,7 +262,7 @@ warm_table() {
 
 # The service alone: idle, with parked runtimes, after them; then the same with load meanwhile.
 memory_tables() {
-    local alone crowded
+    local alone crowded holder i
     say "memory and $parked parked runtimes"
     start_service 127.0.0.1
     "$tools/parked" --pid "$service_pid" -n $parked "127.0.0.1:$service_port" >"$work/parked" ||
@@ -275,26 +271,27 @@ memory_tables() {
     alone=$(load_bench)
     "$tools/parked" --pid "$service_pid" -n $parked --hold $((seconds + 3)) \
         "127.0.0.1:$service_port" >"$work/parked-load" &
-    pids+=($!)
+    holder=$!
     # The second line says that all are parked.
     for ((i = 0; i < 100; i++)); do
         (($(wc -l <"$work/parked-load") >= 2)) && break
         sleep 0.1
     done
     crowded=$(load_bench)
-    wait "${pids[-1]}" || say "benchmark: parked runtimes were lost under load"
+    wait "$holder" || say "benchmark: parked runtimes were lost under load"
     printf '\n| service | resident MiB | threads |\n|---|--:|--:|\n'
     memory_row "idle" before "$work/parked"
     memory_row "with $parked parked /next" parked "$work/parked"
     memory_row "after they have gone" after "$work/parked"
     memory_row "after load" after "$work/parked-load"
-    printf '\n8 callers, 100 bytes: %s/s alone, %s/s with %s parked /next.\n' "$alone" "$crowded" $parked
+    printf '\n8 callers, 100 bytes: %s/s alone, %s/s with %s parked /next.\n' "${alone:--}" "${crowded:--}" $parked
     stop_all
 }
 
+# Answers per second; nothing if there were none, which is a figure too and no reason to stop.
 load_bench() {
-    timeout $((seconds + 60)) "$tools/loadgen" -c 8 -d "$seconds" --json "${urls[service]}" |
-        field rps
+    timeout $((seconds + 60)) "$tools/loadgen" -c 8 -d "$seconds" -w 5 --json "${urls[service]}" |
+        field rps || true
 }
 
 memory_row() { # TITLE MOMENT FILE

@@ -7,7 +7,7 @@
 //! it creates it removes, also after an error; removal and creating the function are not timed.
 
 use std::io::{self, Read};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,12 +90,10 @@ fn measure(plan: &Plan, engine: &mut Engine) -> io::Result<(Sample, Sample)> {
     let inspected = engine.call("GET", &format!("/networks/{}", plan.name), "")?;
     let gateway = text_field(&inspected, "Gateway")
         .ok_or_else(|| io::Error::other(format!("network {} has no gateway", plan.name)))?;
-    let listener = TcpListener::bind((gateway, 0))?;
-    listener.set_nonblocking(true)?;
     let (mut floor, mut service) = (Vec::new(), Vec::new());
     // The first of each warms caches (image layers, the Engine's own) and is not counted.
     for round in 0..=plan.rounds {
-        let taken = engine_start(plan, engine, &listener, round)?;
+        let taken = engine_start(plan, engine, gateway, round)?;
         thread::sleep(SETTLE);
         if round > 0 {
             floor.push(taken);
@@ -115,23 +113,27 @@ fn measure(plan: &Plan, engine: &mut Engine) -> io::Result<(Sample, Sample)> {
 fn engine_start(
     plan: &Plan,
     engine: &mut Engine,
-    listener: &TcpListener,
+    gateway: &str,
     round: usize,
 ) -> io::Result<Duration> {
     let name = format!("{}-floor-{round}", plan.name);
+    // A port of its own: a byte of an earlier round's container cannot be taken for this one's.
+    let listener = TcpListener::bind((gateway, 0))?;
+    listener.set_nonblocking(true)?;
     let body = container(plan, &listener.local_addr()?.to_string());
     let begun = Instant::now();
     engine.call("POST", &format!("/containers/create?name={name}"), &body)?;
-    let taken = thread::scope(|scope| {
+    let started = thread::scope(|scope| {
         // A first byte can come before the Engine has answered the start, so it is awaited
         // beside that call.
-        let first_byte = scope.spawn(|| first_byte(listener, begun));
+        let first_byte = scope.spawn(|| first_byte(&listener, begun));
         let started = engine.call("POST", &format!("/containers/{name}/start"), "");
-        let taken = first_byte.join().unwrap_or_else(|_| Err(io::Error::other("listener died")));
-        started.and(taken)
+        let seen = first_byte.join().unwrap_or_else(|_| Err(io::Error::other("listener died")));
+        started.and(seen)
     });
     engine.call("DELETE", &format!("/containers/{name}?force=true"), "")?;
-    taken
+    // Its connection stays open until here, so that the runtime waits and does not dial again.
+    started.map(|(taken, _connection)| taken)
 }
 
 /// The Engine's form of what the service does to a sandbox: no capabilities, no way to new ones,
@@ -153,7 +155,7 @@ fn container(plan: &Plan, runtime_api: &str) -> String {
 }
 
 /// Waits for the container's connection and the first byte on it.
-fn first_byte(listener: &TcpListener, begun: Instant) -> io::Result<Duration> {
+fn first_byte(listener: &TcpListener, begun: Instant) -> io::Result<(Duration, TcpStream)> {
     // Short beside what is measured, and cheap enough not to disturb it.
     let step = Duration::from_micros(500);
     while begun.elapsed() < START_MAX {
@@ -162,7 +164,7 @@ fn first_byte(listener: &TcpListener, begun: Instant) -> io::Result<Duration> {
                 stream.set_nonblocking(false)?;
                 stream.set_read_timeout(Some(START_MAX))?;
                 stream.read_exact(&mut [0])?;
-                return Ok(begun.elapsed());
+                return Ok((begun.elapsed(), stream));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(step),
             Err(error) => return Err(error),
