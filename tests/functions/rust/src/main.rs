@@ -1,0 +1,108 @@
+//! The function under test: it does what its event's `op` says.
+//!
+//! It is AWS's own Rust runtime client with a handler that can succeed, fail, crash, hang and look around.
+//! It deliberately checks nothing itself: each test judges what comes back to the caller.
+//! `FAIL_INIT` in the environment breaks the start: `exit` ends before the first poll, `hang` never polls.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lambda_runtime::streaming::{Body, Response, channel};
+use lambda_runtime::{Error, FunctionResponse, LambdaEvent, run, service_fn};
+use serde_json::{Map, Value, json};
+
+type Answer = FunctionResponse<Value, Body>;
+
+/// Where a function may and may not write; the tests expect only /tmp to work.
+const PROBED_PATHS: [&str; 4] = ["/probe", "/var/task/probe", "/tmp/probe", "/dev/shm/probe"];
+
+async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
+    let LambdaEvent { payload, context } = event;
+    let number = |key: &str| payload[key].as_u64().unwrap_or(0);
+    let answer = match payload["op"].as_str().unwrap_or("echo") {
+        "raise" => return Err(payload["message"].as_str().unwrap_or("boom é").into()),
+        "panic" => panic!("the handler panicked"),
+        "exit" => std::process::exit(i32::try_from(number("code"))?),
+        "sleep" => {
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
+            json!({"slept_ms": number("ms"), "hostname": hostname()})
+        }
+        // Two bytes of the answer are the JSON string's quotes.
+        "big" => json!("x".repeat(usize::try_from(number("bytes"))?.saturating_sub(2))),
+        "length" => json!(payload["data"].as_str().unwrap_or_default().len()),
+        "env" => json!(std::env::vars().collect::<BTreeMap<_, _>>()),
+        "fs" => look_around()?,
+        "log" => {
+            for line in 0..number("lines") {
+                println!("log line {line}");
+            }
+            println!("last log line of {}", context.request_id);
+            json!(number("lines"))
+        }
+        "memory" => {
+            let mib = usize::try_from(number("mib"))?;
+            // Written, not only reserved: the kernel counts a page when it is touched.
+            let blocks: Vec<Vec<u8>> = (0..mib).map(|_| vec![1u8; 1 << 20]).collect();
+            json!(blocks.len())
+        }
+        "binary" => return binary(usize::try_from(number("bytes"))?),
+        "where" => json!({"hostname": hostname()}),
+        _ => json!({
+            "event": payload,
+            "request_id": context.request_id,
+            "deadline": context.deadline,
+            "arn": context.invoked_function_arn,
+            "trace_id": context.xray_trace_id,
+            "client_context": context.client_context,
+            "hostname": hostname(),
+        }),
+    };
+    Ok(FunctionResponse::BufferedResponse(answer))
+}
+
+/// All byte values in turn, through the client's streaming mode: a chunked body that is not JSON.
+fn binary(bytes: usize) -> Result<Answer, Error> {
+    let data: Vec<u8> = (0..=u8::MAX).cycle().take(bytes).collect();
+    let (mut sender, body) = channel();
+    tokio::spawn(async move {
+        // A caller that has gone is no error of the function's.
+        let _ = sender.send_data(data.into()).await;
+    });
+    Ok(FunctionResponse::StreamingResponse(Response::from(body)))
+}
+
+/// The container's name for itself: which sandbox answered.
+fn hostname() -> String {
+    std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim().to_owned()
+}
+
+/// What the sandbox lets its function do.
+fn look_around() -> Result<Value, Error> {
+    let mut writes = Map::new();
+    for path in PROBED_PATHS {
+        let outcome = match std::fs::write(path, "a") {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.kind().to_string(),
+        };
+        writes.insert(path.to_owned(), json!(outcome));
+    }
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let fields: BTreeMap<&str, &str> = status
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(key, _)| ["Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs"].contains(key))
+        .map(|(key, value)| (key, value.trim()))
+        .collect();
+    Ok(json!({"writes": writes, "status": fields}))
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    match std::env::var("FAIL_INIT").as_deref() {
+        Ok("exit") => std::process::exit(7),
+        Ok("hang") => std::future::pending::<()>().await,
+        _ => {}
+    }
+    println!("the function starts");
+    run(service_fn(handle)).await
+}

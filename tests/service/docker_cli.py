@@ -1,0 +1,55 @@
+"""The Engine as a user drives it: the docker command line, and nothing of the service.
+
+Everything that a test run creates carries the run's prefix, so that it can be found and removed
+whatever happened, and nothing else on the machine is touched.
+"""
+
+import json
+import os
+import subprocess
+
+
+def docker(*arguments, check=True, timeout=60):
+    """Runs one docker command and returns its output."""
+    # The service image and the functions' images need only the classic builder, which works without a network.
+    environment = dict(os.environ, DOCKER_BUILDKIT="0")
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, env=environment
+    )
+    if check and done.returncode != 0:
+        raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def container_ids(prefix, running_only=False):
+    """Containers whose name starts with the prefix, stopped ones too."""
+    scope = [] if running_only else ["--all"]
+    return docker("ps", *scope, "--quiet", "--no-trunc", "--filter", f"name=^/{prefix}").split()
+
+
+def inspect(what):
+    return json.loads(docker("inspect", what))[0]
+
+
+def gateway(network):
+    """The host's own address on a bridge network."""
+    return json.loads(docker("network", "inspect", network))[0]["IPAM"]["Config"][0]["Gateway"]
+
+
+def remove_containers(prefix):
+    ids = container_ids(prefix)
+    if ids:
+        docker("rm", "--force", *ids, check=False)
+
+
+def remove_all(prefix):
+    """Containers, networks and images of one run."""
+    remove_containers(prefix)
+    networks = docker("network", "ls", "--quiet", "--filter", f"name=^{prefix}", check=False).split()
+    if networks:
+        docker("network", "rm", *networks, check=False)
+    images = docker(
+        "image", "ls", "--filter", f"reference={prefix}*", "--format", "{{.Repository}}:{{.Tag}}", check=False
+    ).split()
+    if images:
+        docker("image", "rm", "--force", *images, check=False)
