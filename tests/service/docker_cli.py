@@ -4,6 +4,7 @@ Everything that a test run creates carries the run's prefix, so that it can be f
 whatever happened, and nothing else on the machine is touched.
 """
 
+import ipaddress
 import json
 import os
 import subprocess
@@ -33,7 +34,9 @@ def inspect(what):
 
 def gateway(network):
     """The host's own address on a bridge network."""
-    return json.loads(docker("network", "inspect", network))[0]["IPAM"]["Config"][0]["Gateway"]
+    told = json.loads(docker("network", "inspect", network))[0]["IPAM"]["Config"][0]
+    # The Engine leaves it out where nobody chose one; then it is the first address of the network.
+    return told.get("Gateway") or str(next(ipaddress.ip_network(told["Subnet"]).hosts()))
 
 
 def remove_containers(prefix):

@@ -75,7 +75,7 @@ def throttled(service, function):
 def test_idle_sandboxes_of_one_function_make_way_for_another(service, image):
     other = service.create("other", image, Timeout=20)
     assert patient(service, other, {"op": "echo"}).status == 200
-    assert len(service.containers()) <= LIMIT
+    wait_for(lambda: len(service.containers()) <= LIMIT, 15, "the evicted sandbox is gone")
 
 
 def test_answers_never_go_to_the_wrong_caller(service, function):

@@ -47,9 +47,8 @@ def test_awscli_from_create_to_delete(service, image, tmp_path):
     aws(service, "wait", "function-active-v2", "--function-name", "by-cli")
     output = tmp_path / "out.json"
     invoked = aws(
-        service, "invoke", "--function-name", "by-cli", "--cli-binary-format", "raw-in-base64-out",
-        "--payload", '{"op": "env"}', str(output),
-    )  # fmt: skip
+        service, "invoke", "--function-name", "by-cli", "--payload", '{"op": "env"}', str(output)
+    )
     assert json.loads(invoked.stdout)["StatusCode"] == 200
     assert json.loads(output.read_text())["COLOR"] == "blue"
     listed = json.loads(aws(service, "list-functions").stdout)["Functions"]

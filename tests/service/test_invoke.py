@@ -134,7 +134,9 @@ def test_crash_before_the_first_poll_is_told(service, image):
     assert failure(answer, body, "Runtime.ExitError") == "Runtime exited with error: exit status 7"
 
 
-def test_init_without_end_is_told_with_what_to_check(service, image):
+def test_init_without_end_is_told_with_what_to_check(make_service, image):
+    # Two seconds instead of Lambda's ten: nobody wants to wait for a test.
+    service = make_service(execution={"init_timeout_ms": 2_000})
     name = service.create("hanging", image, {"FAIL_INIT": "hang"}, Timeout=2)
     answer, body = call(service, name, {"op": "echo"})
     assert answer["FunctionError"] == "Unhandled"
