@@ -55,7 +55,11 @@ healthy() {
 
 # What a running service was started from: another program, file or environment makes a restart necessary.
 fingerprint() {
-    { sha256sum "$binary" "$config" && env | grep -E '^(LAMBDA_RUNTIME_API_|DOCKER_HOST=|RUST_LOG=)' | sort; } | sha256sum
+    {
+        sha256sum "$binary" "$config"
+        # None of them set is the usual case and no error.
+        env | grep -E '^(LAMBDA_RUNTIME_API_|DOCKER_HOST=|RUST_LOG=)' | sort || true
+    } | sha256sum
 }
 
 running() {
@@ -133,8 +137,12 @@ build_example() {
         context=$(mktemp -d)
         cp "$program" "$context/bootstrap"
         cp examples/hello/Dockerfile "$context/"
-        # The classic builder is in every Engine up to now and needs no network.
-        DOCKER_BUILDKIT=0 docker build -q --build-arg "BASE=$base" --tag "$tag" "$context" >&2
+        # The classic builder is in every Engine up to now and needs no network. What it says (that it is
+        # old, mostly) matters only when it fails.
+        if ! DOCKER_BUILDKIT=0 docker build -q --build-arg "BASE=$base" --tag "$tag" "$context" >"$state/build.log" 2>&1; then
+            cat "$state/build.log" >&2
+            die "the image of the example could not be built" "What the Engine says is above."
+        fi
         rm -rf "$context"
     fi
     printf '%s\n' "$tag"

@@ -6,6 +6,7 @@ them behind. It knows nothing of the service's inside: what it learns comes from
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -43,9 +44,17 @@ def binary():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of the
+    thousands that these tests open could otherwise take it before the service does."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for(condition, within, what):

@@ -111,10 +111,7 @@ def test_the_shipped_configuration_is_valid():
 
 def test_environment_overrides_the_file(make_service):
     service = make_service(start=False)
-    in_file, service.port = service.port, 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        service.port = probe.getsockname()[1]
+    in_file, service.port = service.port, free_port()
     service.start(LAMBDA_RUNTIME_API_PORT=str(service.port), LAMBDA_RUNTIME_API_HOST="127.0.0.1")
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", in_file), 1)
