@@ -174,7 +174,8 @@ impl Service {
         )
         .map_err(StartError::Thread)?;
         let place = Place { region: &config.aws.region, account_id: &config.aws.account_id };
-        let adoption = Adoption::new(engine.clone(), dispatcher.clone(), place, registry.owner());
+        let adoption = Adoption::start(engine.clone(), dispatcher.clone(), place, registry.owner())
+            .map_err(StartError::Thread)?;
         let api = Api::new(Parts {
             settings: settings(config, runtime_api),
             registry,

@@ -25,7 +25,7 @@ mod targets;
 use std::any::Any;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Instant, SystemTime};
 
 use self::error::AwsError;
@@ -134,19 +134,14 @@ impl Api {
 
     /// Runs `work` on the blocking pool, or says 503 when too much waits there.
     fn block(&self, responder: Responder, work: impl FnOnce(Responder) + Send + 'static) {
-        // The responder is kept beside the job, so that a refused job gives it back.
-        let slot = Arc::new(std::sync::Mutex::new(Some(responder)));
-        let taken = slot.clone();
-        let take = move |slot: &std::sync::Mutex<Option<Responder>>| {
-            slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
-        };
+        let (slot, taken) = Slot::pair(responder);
         let job = Box::new(move || {
-            if let Some(responder) = take(&taken) {
+            if let Some(responder) = taken.take() {
                 work(responder);
             }
         });
         if self.pool.offer(job).is_err()
-            && let Some(responder) = take(&slot)
+            && let Some(responder) = slot.take()
         {
             let message = "The service has as many calls waiting as it may; try again.";
             let mut busy = AwsError::new(503, "ServiceException", message);
@@ -294,6 +289,20 @@ impl Handler for Api {
 
     fn peer_gone(&self, watch: WatchId) {
         self.dispatcher.poll_gone(watch);
+    }
+}
+
+/// A responder that a job takes along, kept so that a job which is refused gives it back.
+struct Slot(Arc<Mutex<Option<Responder>>>);
+
+impl Slot {
+    fn pair(responder: Responder) -> (Slot, Slot) {
+        let shared = Arc::new(Mutex::new(Some(responder)));
+        (Slot(shared.clone()), Slot(shared))
+    }
+
+    fn take(&self) -> Option<Responder> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -10,12 +10,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::Api;
 use super::answer::{accepted, runtime_error};
+use super::{Api, Slot};
 use crate::access::Peer;
 use crate::dispatch::{AnswerError, Answerer, Caller, Event, Failure, Outcome, Poll};
 use crate::http::{Body, Head, Request, Responder, Response, WatchId};
-use crate::sandbox::adoption::DEFAULT_FUNCTION;
+use crate::sandbox::adoption::{DEFAULT_FUNCTION, Known};
 
 /// The most that a function may answer.
 pub(super) const RESPONSE_BYTES: usize = 6_291_556;
@@ -97,27 +97,31 @@ impl Api {
 
     /// Goes on with `then` once the Engine has said that the address is a function's container.
     fn when_sandbox(
-        self: &Arc<Self>,
+        &self,
         address: IpAddr,
         responder: Responder,
         then: impl FnOnce(Responder) + Send + 'static,
     ) {
-        if self.adoption.is_stranger(address) {
-            responder.send(stranger());
-            return;
-        }
-        let api = self.clone();
-        self.block(responder, move |responder| match api.adoption.look_up(address) {
-            Ok(true) => then(responder),
-            Ok(false) => {
-                responder.send(stranger());
-            }
-            Err(error) => {
-                log::error!("cannot find out whose address {address} is: {error}");
-                let message = "The service cannot reach its container engine.";
-                responder.send(runtime_error(503, "ServiceException", message));
+        let (slot, taken) = Slot::pair(responder);
+        let go_on = Box::new(move |known| {
+            let Some(responder) = taken.take() else { return };
+            match known {
+                Known::Sandbox => then(responder),
+                Known::Stranger => {
+                    responder.send(stranger());
+                }
+                Known::EngineLost => {
+                    let message = "The service cannot reach its container engine.";
+                    responder.send(runtime_error(503, "ServiceException", message));
+                }
             }
         });
+        if self.adoption.look_up(address, go_on).is_err()
+            && let Some(responder) = slot.take()
+        {
+            let message = "Too many unknown addresses ask for events; try again.";
+            responder.send(runtime_error(503, "ServiceException", message));
+        }
     }
 
     /// `POST /runtime/invocation/{id}/response`.
@@ -154,21 +158,27 @@ impl Api {
     pub(super) fn init_error(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
         let body = without_cause(&request);
         log_error_type(&request.head, "init");
-        let who = answerer(&request.head);
-        let told = move |api: &Api| match api.dispatcher.init_error(who, body) {
+        let told = |result: Result<(), AnswerError>| match result {
             Ok(()) => accepted(),
             Err(error) => refused(error),
         };
-        match who {
+        match Peer::of(request.head.peer.ip()) {
+            Peer::Loopback => {
+                let name = local_function(&request.head);
+                let target = self.targets.of_runtimes(&name, &self.adoption);
+                let result =
+                    target.map_or(Ok(()), |t| self.dispatcher.local_init_error(&t.key, body));
+                responder.send(told(result));
+            }
+            Peer::Remote(address) if self.dispatcher.is_sandbox(address) => {
+                responder.send(told(self.dispatcher.init_error(address, body)));
+            }
             // A container that fails at once may not be known yet.
-            Answerer::Container(address) if !self.dispatcher.is_sandbox(address) => {
+            Peer::Remote(address) => {
                 let api = self.clone();
                 self.when_sandbox(address, responder, move |responder| {
-                    responder.send(told(&api));
+                    responder.send(told(api.dispatcher.init_error(address, body)));
                 });
-            }
-            _ => {
-                responder.send(told(self));
             }
         }
     }

@@ -55,7 +55,7 @@ impl Targets {
             return Some(target.clone());
         }
         drop(known);
-        let target = adoption.runtime_only(name, None, None)?;
+        let target = adoption.runtime_only(name)?;
         let mut known = self.of_runtimes.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_REMEMBERED {
             known.clear();

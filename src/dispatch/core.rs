@@ -23,8 +23,6 @@ pub(super) type PoolId = u64;
 /// A watch is its sandbox's id and, in these bits, the number of the poll: a late "gone" of an
 /// earlier poll must not hit the present one.
 const WATCH_BITS: u32 = 20;
-/// Ids of answered invocations of local runtimes, kept to tell "twice" from "unknown".
-pub(super) const LOCAL_DONE: usize = 1024;
 
 /// What bounds dispatch.
 #[derive(Debug, Clone)]
@@ -128,7 +126,9 @@ pub(super) struct Core {
     pub(super) by_container: HashMap<Arc<str>, SandboxId>,
     pub(super) local_by_connection: HashMap<u64, SandboxId>,
     pub(super) local_running: HashMap<Uuid, SandboxId>,
-    pub(super) local_done: VecDeque<Uuid>,
+    /// The last invocation that a local runtime of the pool has answered, until the next is given:
+    /// it tells "twice" from "unknown".
+    pub(super) local_done: HashMap<PoolId, Uuid>,
     /// Invocations without an outcome.
     pub(super) active: usize,
     /// Of those, the ones that no sandbox has taken.
@@ -153,7 +153,7 @@ impl Core {
             by_container: HashMap::new(),
             local_by_connection: HashMap::new(),
             local_running: HashMap::new(),
-            local_done: VecDeque::new(),
+            local_done: HashMap::new(),
             active: 0,
             waiting: 0,
             live: 0,
@@ -340,6 +340,7 @@ impl Core {
             .is_some_and(|pool| pool.retired && pool.waiting.is_empty() && pool.sandboxes() == 0);
         if empty && let Some(pool) = self.pools.remove(&id) {
             self.pool_of.remove(&pool.target.key);
+            self.local_done.remove(&id);
         }
     }
 
@@ -364,10 +365,7 @@ impl Core {
         sandbox.last_id = Some(running.event.id);
         if matches!(sandbox.origin, Origin::Local(_)) {
             self.local_running.remove(&running.event.id);
-            if self.local_done.len() == LOCAL_DONE {
-                self.local_done.pop_front();
-            }
-            self.local_done.push_back(running.event.id);
+            self.local_done.insert(sandbox.pool, running.event.id);
         }
         if let Some(reply) = running.reply.take() {
             self.active -= 1;

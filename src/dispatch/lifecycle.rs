@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use super::core::{Core, Effect, Origin, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
-use super::matching::{AnswerError, Runtime};
+use super::matching::AnswerError;
 use crate::http::Body;
 use crate::sandbox::state::{EndReason, State, Step};
 
@@ -37,8 +37,11 @@ impl Core {
             if of.waiting.len() <= of.initializing + finishing {
                 return;
             }
-            if self.live >= self.limits.max_concurrent_executions && !self.evict(pool, now) {
-                return; // the next sandbox that becomes free feeds this pool
+            if self.live >= self.limits.max_concurrent_executions {
+                if !self.evict(pool, now) {
+                    return; // the next sandbox that becomes free feeds this pool
+                }
+                continue; // the room may have been used up already, by this pool or a hungrier one
             }
             match self.add_sandbox(pool, Origin::Managed, None, now) {
                 Some(id) => self.effects.push(Effect::Start(id)),
@@ -189,19 +192,32 @@ impl Core {
         }
     }
 
-    /// The runtime says that it could not initialize.
+    /// The runtime at `address` says that it could not initialize.
     pub(super) fn init_error(
         &mut self,
-        runtime: Runtime,
+        address: IpAddr,
         error: Body,
         now: Instant,
     ) -> Result<(), AnswerError> {
-        let Runtime::At(address) = runtime else { return Err(AnswerError::InvalidState) };
         let id = *self.by_address.get(&address).ok_or(AnswerError::InvalidState)?;
         if !self.sandboxes.get(&id).is_some_and(|sandbox| sandbox.state.is_initializing()) {
             return Err(AnswerError::InvalidState);
         }
         self.end(id, EndReason::InitFailed, Some(Outcome::FunctionError(error)), now);
+        Ok(())
+    }
+
+    /// A process of this host says that it could not initialize as a runtime of this function:
+    /// one invocation that waits for such a runtime is told so.
+    pub(super) fn local_init_error(&mut self, key: &str, error: Body) -> Result<(), AnswerError> {
+        let Some(pool) = self.pool_of.get(key).copied() else { return Ok(()) };
+        let Some(of) = self.pools.get(&pool) else { return Ok(()) };
+        if of.sandboxes() > 0 {
+            return Err(AnswerError::InvalidState); // there is one that has initialized
+        }
+        if let Some(invocation) = self.pop_waiting(pool) {
+            self.refuse(invocation, Outcome::FunctionError(error));
+        }
         Ok(())
     }
 

@@ -113,6 +113,7 @@ impl Core {
         });
         if matches!(sandbox.origin, Origin::Local(_)) {
             self.local_running.insert(event.id, id);
+            self.local_done.remove(&sandbox.pool);
         }
         if let Some(poll) = sandbox.parked.take() {
             let deadline = wall + timeout;
@@ -229,7 +230,9 @@ impl Core {
             }
             Runtime::Local => match self.local_running.get(&id) {
                 Some(&sandbox) => Ok(sandbox),
-                None if self.local_done.contains(&id) => Err(AnswerError::InvalidState),
+                None if self.local_done.values().any(|done| *done == id) => {
+                    Err(AnswerError::InvalidState)
+                }
                 None => Err(AnswerError::InvalidRequestId),
             },
         }

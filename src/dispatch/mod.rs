@@ -175,8 +175,14 @@ impl Dispatcher {
         begun.then(|| PendingAnswer { dispatcher: self.clone(), answerer, request })
     }
 
-    pub fn init_error(&self, answerer: Answerer, error: Body) -> Result<(), AnswerError> {
-        self.run(|core, now| core.init_error(answerer.into(), error, now))
+    /// The runtime at this address could not initialize.
+    pub fn init_error(&self, address: IpAddr, error: Body) -> Result<(), AnswerError> {
+        self.run(|core, now| core.init_error(address, error, now))
+    }
+
+    /// A process of this host could not initialize as a runtime of this function.
+    pub fn local_init_error(&self, key: &str, error: Body) -> Result<(), AnswerError> {
+        self.run(|core, _| core.local_init_error(key, error))
     }
 
     /// The connection of a parked poll is gone.
@@ -190,7 +196,9 @@ impl Dispatcher {
 
     /// Whether a runtime that nobody here started serves (or lately served) this name.
     pub fn has_runtimes(&self, key: &str) -> bool {
-        self.lock().pool_of.contains_key(key)
+        let core = self.lock();
+        let pool = core.pool_of.get(key).and_then(|id| core.pools.get(id));
+        pool.is_some_and(|pool| pool.target.function.is_none() && !pool.retired)
     }
 
     pub fn begin_start(&self, sandbox: SandboxId) -> Option<Arc<Target>> {

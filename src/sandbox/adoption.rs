@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::dispatch::{Dispatcher, SandboxId, Target};
-use crate::docker::{Container, Engine, EngineError};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::docker::{Container, ContainerSummary, Engine, EngineError};
 use crate::function::model::{LATEST, key};
 use crate::function::name::Place;
 
@@ -21,9 +23,41 @@ const STRANGER_FOR: Duration = Duration::from_secs(1);
 /// Addresses remembered as strangers.
 const MAX_STRANGERS: usize = 1024;
 
+/// A container's first request can be quicker than the Engine's own knowledge of its address, so
+/// an address counts as nobody's only after this long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the Engine is asked while somebody waits.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Requests that may wait for the Engine to say who they are from.
+const MAX_WAITING: usize = 64;
+
+/// What the Engine says of an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    Sandbox,
+    Stranger,
+    /// The Engine does not answer.
+    EngineLost,
+}
+
+/// What is done once an address is known.
+pub type Then = Box<dyn FnOnce(Known) + Send>;
+
+struct Waiting {
+    address: IpAddr,
+    since: Instant,
+    then: Then,
+}
+
 /// Knows the containers that the service has not made.
 #[derive(Debug)]
 pub struct Adoption {
+    finder: Arc<Finder>,
+    waiting: Sender<Waiting>,
+}
+
+#[derive(Debug)]
+struct Finder {
     engine: Engine,
     dispatcher: Arc<Dispatcher>,
     region: String,
@@ -33,24 +67,91 @@ pub struct Adoption {
 }
 
 impl Adoption {
-    pub fn new(
+    /// Starts the thread that asks the Engine, which ends with the program.
+    pub fn start(
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
         place: Place<'_>,
         owner: &str,
-    ) -> Adoption {
-        Adoption {
+    ) -> std::io::Result<Adoption> {
+        let finder = Arc::new(Finder {
             engine,
             dispatcher,
             region: place.region.to_owned(),
             account_id: place.account_id.to_owned(),
             owner: owner.to_owned(),
             strangers: Mutex::new(HashMap::new()),
+        });
+        let (waiting, asked) = crossbeam_channel::bounded(MAX_WAITING);
+        let thread = std::thread::Builder::new().name("adoption".into());
+        let of_thread = finder.clone();
+        thread.spawn(move || of_thread.run(&asked))?;
+        Ok(Adoption { finder, waiting })
+    }
+
+    /// Whose address is this? `then` is called with the answer, on another thread; at once, and
+    /// with [`Known::Stranger`], when it was looked up a moment ago. It comes back when too many
+    /// wait already.
+    pub fn look_up(&self, address: IpAddr, then: Then) -> Result<(), Then> {
+        if self.finder.is_stranger(address) {
+            then(Known::Stranger);
+            return Ok(());
+        }
+        let waiting = Waiting { address, since: Instant::now(), then };
+        self.waiting.try_send(waiting).map_err(|refused| refused.into_inner().then)
+    }
+
+    /// The target of a function that only its runtimes know. None for what cannot be a name.
+    pub fn runtime_only(&self, name: &str) -> Option<Arc<Target>> {
+        self.finder.runtime_only(name, None, None)
+    }
+}
+
+impl Finder {
+    /// One question to the Engine answers everybody who waits.
+    fn run(&self, asked: &Receiver<Waiting>) {
+        while let Ok(first) = asked.recv() {
+            let mut waiting = vec![first];
+            while !waiting.is_empty() {
+                waiting.extend(asked.try_iter().take(MAX_WAITING - waiting.len().min(MAX_WAITING)));
+                waiting = self.settle(waiting);
+                if !waiting.is_empty() {
+                    std::thread::sleep(PAUSE);
+                }
+            }
         }
     }
 
+    /// Answers those that can be answered; gives back those that go on waiting.
+    fn settle(&self, waiting: Vec<Waiting>) -> Vec<Waiting> {
+        let running = match self.engine.containers(&[], true) {
+            Ok(containers) => containers,
+            Err(error) => {
+                log::error!("cannot find out whose address {} is: {error}", waiting[0].address);
+                waiting.into_iter().for_each(|w| (w.then)(Known::EngineLost));
+                return Vec::new();
+            }
+        };
+        let mut left = Vec::new();
+        for one in waiting {
+            match self.identify(one.address, &running) {
+                Ok(true) => (one.then)(Known::Sandbox),
+                Ok(false) if one.since.elapsed() < PATIENCE => left.push(one),
+                Ok(false) => {
+                    self.remember_stranger(one.address);
+                    (one.then)(Known::Stranger);
+                }
+                Err(error) => {
+                    log::error!("cannot find out whose address {} is: {error}", one.address);
+                    (one.then)(Known::EngineLost);
+                }
+            }
+        }
+        left
+    }
+
     /// Whether this address was looked up a moment ago and belongs to nobody.
-    pub fn is_stranger(&self, address: IpAddr) -> bool {
+    fn is_stranger(&self, address: IpAddr) -> bool {
         let strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
         strangers.get(&address).is_some_and(|seen| seen.elapsed() < STRANGER_FOR)
     }
@@ -65,15 +166,18 @@ impl Adoption {
         }
     }
 
-    /// Asks the Engine who has this address, and makes it a sandbox if it is a function's
-    /// container. Blocks. True when the address belongs to a sandbox now.
-    pub fn look_up(&self, address: IpAddr) -> Result<bool, EngineError> {
-        let running = self.engine.containers(&[], false)?;
-        let found = running.iter().find(|c| c.addresses.iter().any(|(_, a)| *a == address));
-        let Some(summary) = found else {
-            self.remember_stranger(address);
-            return Ok(false);
-        };
+    /// Finds the container that has this address, and makes it a sandbox if it is a function's.
+    /// True when the address belongs to a sandbox now.
+    fn identify(
+        &self,
+        address: IpAddr,
+        containers: &[ContainerSummary],
+    ) -> Result<bool, EngineError> {
+        if self.dispatcher.is_sandbox(address) {
+            return Ok(true);
+        }
+        let found = containers.iter().find(|c| c.addresses.iter().any(|(_, a)| *a == address));
+        let Some(summary) = found else { return Ok(false) };
         let ours = summary.labels.get(super::OWNER_LABEL) == Some(&self.owner);
         if ours && let Some(sandbox) = sandbox_of(summary.labels.get(super::SANDBOX_LABEL)) {
             self.dispatcher.locate(sandbox, address);
@@ -93,10 +197,7 @@ impl Adoption {
                 self.dispatcher.adopt(&target, id, Arc::from(container.name), address);
                 Ok(true)
             }
-            None => {
-                self.remember_stranger(address);
-                Ok(false)
-            }
+            None => Ok(false),
         }
     }
 
@@ -113,7 +214,7 @@ impl Adoption {
     }
 
     /// The target of a function that only its runtimes know. None for what cannot be a name.
-    pub fn runtime_only(
+    fn runtime_only(
         &self,
         name: &str,
         timeout_s: Option<u64>,

@@ -68,7 +68,7 @@ def test_create_answers_in_aws_shape(service, image):
         Description="what it is for",
         MemorySize=256,
         Timeout=9,
-        Environment={"Variables": {"A": "1"}},
+        Environment={"Variables": {"COLOR": "1"}},
     )
     assert told["ResponseMetadata"]["HTTPStatusCode"] == 201
     assert told["State"] in ("Pending", "Active")
@@ -82,7 +82,7 @@ def test_create_answers_in_aws_shape(service, image):
     configuration = got["Configuration"]
     assert configuration["Description"] == "what it is for"
     assert (configuration["MemorySize"], configuration["Timeout"]) == (256, 9)
-    assert configuration["Environment"]["Variables"] == {"A": "1"}
+    assert configuration["Environment"]["Variables"] == {"COLOR": "1"}
     assert configuration["Role"] == ROLE
     client.delete_function(FunctionName="shape")
 

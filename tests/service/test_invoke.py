@@ -254,10 +254,10 @@ def test_qualifier(service, function):
 @pytest.mark.parametrize(
     "name",
     [
-        "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Anonsense%3Ax",
+        "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Ax%3Ay%3Az",
         "arn%3Aaws%3As3%3A%3A%3Abucket",
         "two%20words",
-        "a" * 200,
+        "a" * 257,
     ],
 )
 def test_bad_names_are_refused(service, name):
