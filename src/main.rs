@@ -35,7 +35,9 @@ fn run() -> Result<(), Failed> {
         Command::Version => say(VERSION),
         Command::CheckConfig { config } => {
             let config = load(config.as_deref())?;
-            let from = config.file.map_or("the defaults".to_owned(), |f| f.display().to_string());
+            let from = config
+                .file
+                .map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
             say(&format!("{from}: ok"))
         }
         Command::Run { config } => {

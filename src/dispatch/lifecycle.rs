@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::core::{Core, Effect, Origin, PoolId, SandboxId, StopOrder};
+use super::core::{Core, Effect, Origin, Pool, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
 use super::matching::AnswerError;
 use crate::http::Body;
@@ -240,7 +240,14 @@ impl Core {
             state if state.is_initializing() => EndReason::InitFailed,
             _ => EndReason::Exited,
         };
+        let (adopted, pool) = (sandbox.origin == Origin::Adopted, sandbox.pool);
         self.end(id, reason, Some(Outcome::Failed(Failure::Exited(exit))), now);
+        // A function that only its containers know is gone with the last of them.
+        let last = |of: &Pool| of.target.function.is_none() && of.sandboxes() == 0;
+        if adopted && let Some(of) = self.pools.get(&pool).filter(|of| last(of)) {
+            let key = of.target.key.clone();
+            self.retire(&key, now);
+        }
     }
 
     /// Ends a sandbox. `outcome` goes to the invocation that it runs, or that waited for it to

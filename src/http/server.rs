@@ -22,8 +22,14 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     stop: OwnedFd,
     workers: Vec<Arc<Mailbox>>,
-    /// The listener's thread first, then the workers'.
-    threads: Mutex<(Option<JoinHandle<()>>, Vec<JoinHandle<()>>)>,
+    threads: Mutex<Threads>,
+}
+
+/// The threads that have not been joined yet.
+#[derive(Debug)]
+struct Threads {
+    listener: Option<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 /// Why the server could not start.
@@ -60,16 +66,17 @@ impl Server {
         let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
         let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(io::Error::from)?;
         let stop_seen = stop.try_clone()?;
-        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        let (mut mailboxes, mut workers) = (Vec::new(), Vec::new());
         for index in 0..limits.workers.max(1) {
             let (mailbox, thread) =
                 worker::start(index, limits.clone(), counters.clone(), handler.clone())?;
-            workers.push(mailbox);
-            threads.push(thread);
+            mailboxes.push(mailbox);
+            workers.push(thread);
         }
         let admittance = Admittance::new(limits, counters);
-        let listener = listener::start(listeners, stop_seen, workers.clone(), admittance)?;
-        Ok(Server { addresses, stop, workers, threads: Mutex::new((Some(listener), threads)) })
+        let listener = listener::start(listeners, stop_seen, mailboxes.clone(), admittance)?;
+        let threads = Mutex::new(Threads { listener: Some(listener), workers });
+        Ok(Server { addresses, stop, workers: mailboxes, threads })
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {
@@ -79,7 +86,7 @@ impl Server {
     /// Closes the listening sockets. Open connections go on.
     pub fn stop_listening(&self) {
         let _ = rustix::io::write(&self.stop, &1u64.to_ne_bytes());
-        let listener = self.threads.lock().unwrap_or_else(PoisonError::into_inner).0.take();
+        let listener = self.threads.lock().unwrap_or_else(PoisonError::into_inner).listener.take();
         if let Some(listener) = listener {
             let _ = listener.join();
         }
@@ -91,8 +98,9 @@ impl Server {
         for worker in &self.workers {
             worker.post(Mail::Stop);
         }
-        let threads =
-            std::mem::take(&mut self.threads.lock().unwrap_or_else(PoisonError::into_inner).1);
+        let threads = std::mem::take(
+            &mut self.threads.lock().unwrap_or_else(PoisonError::into_inner).workers,
+        );
         for thread in threads {
             let _ = thread.join();
         }

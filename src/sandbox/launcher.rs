@@ -222,7 +222,7 @@ impl Launcher {
     fn remake_network(&self) -> Result<(), StartError> {
         let mut wanted = self.wanted.clone();
         let old = self.network();
-        wanted.subnet = wanted.subnet.or(Some(old.subnet()));
+        wanted.subnet = wanted.subnet.or_else(|| Some(old.subnet()));
         log::warn!("network {} is gone; it is made again", wanted.name);
         let network = SandboxNetwork::ensure(&self.engine, &wanted)?;
         *self.network.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);

@@ -181,7 +181,7 @@ def test_zip_package_is_refused_clearly_until_it_is_there(service):
 
 def test_functions_are_kept_over_a_restart(make_service, image):
     service = make_service()
-    service.create("kept", image, {"A": "1"}, Timeout=7)
+    service.create("kept", image, {"COLOR": "1"}, Timeout=7)
     service.create("dropped", image)
     service.boto().delete_function(FunctionName="dropped")
     before = service.boto().get_function(FunctionName="kept")["Configuration"]
