@@ -24,5 +24,6 @@ pub mod function;
 pub mod http;
 pub mod observe;
 pub mod package;
+mod random;
 pub mod sandbox;
 pub mod service;

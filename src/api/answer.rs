@@ -18,7 +18,7 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
     }
     let mut response = Response::json(error.status, error_body::render(error))
         .header("x-amzn-ErrorType", error.error_type)
-        .header("x-amzn-RequestId", &uuid::Uuid::new_v4().to_string());
+        .header("x-amzn-RequestId", &crate::random::uuid().to_string());
     if let Some(seconds) = error.retry_after_s {
         response.push_header("Retry-After", &seconds.to_string());
     }

@@ -98,5 +98,5 @@ fn reply(status: u16, result: Result<String, AwsError>) -> Response {
 }
 
 fn identified(response: Response) -> Response {
-    response.header("x-amzn-RequestId", &uuid::Uuid::new_v4().to_string())
+    response.header("x-amzn-RequestId", &crate::random::uuid().to_string())
 }

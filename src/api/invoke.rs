@@ -4,7 +4,6 @@
 //! dispatch; whoever brings the outcome writes the answer into the caller's socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -20,6 +19,7 @@ use crate::dispatch::{Event, Failure, Outcome, Refusal, Reply, Report, Target};
 use crate::function::name::Qualifier;
 use crate::function::state::State;
 use crate::http::{Body, Head, Request, Responder, Response};
+use crate::random;
 
 /// The most that a synchronous invocation may carry.
 pub(super) const REQUEST_BYTES: usize = 6 * 1024 * 1024;
@@ -76,7 +76,7 @@ impl Api {
             InvocationType::DryRun => {
                 responder.send(
                     Response::new(204)
-                        .header("x-amzn-RequestId", &Uuid::new_v4().to_string())
+                        .header("x-amzn-RequestId", &random::uuid().to_string())
                         .header("X-Amz-Executed-Version", &target.version),
                 );
                 return Ok(());
@@ -84,7 +84,7 @@ impl Api {
             InvocationType::Event => return Err((responder, event_is_unsupported())),
         }
         let event = Event {
-            id: Uuid::new_v4(),
+            id: random::uuid(),
             // Without a payload the function gets an empty object.
             payload: if request.body.is_empty() { b"{}".to_vec().into() } else { request.body },
             invoked_arn,
@@ -306,14 +306,10 @@ fn trace_id(head: &Head<'_>) -> String {
     {
         return given.to_owned();
     }
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let random = Uuid::new_v4().as_u128();
-    let parent = (random >> 64) as u64 ^ NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "Root=1-{seconds:08x}-{:024x};Parent={parent:016x};Sampled=0",
-        random & 0xffff_ffff_ffff_ffff_ffff_ffff
-    )
+    let root = u128::from_be_bytes(random::bytes()) >> 32;
+    let parent = u128::from_be_bytes(random::bytes()) >> 64;
+    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
 }
 
 #[cfg(test)]

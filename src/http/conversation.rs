@@ -121,10 +121,10 @@ impl Conversation {
         if let Stage::Body(receiving) = &mut self.stage
             && let Decoder::Length(left) = receiving.decoder
         {
-            // Straight into the body's own buffer, which doubles as bytes really arrive: a
-            // promised length alone costs no memory.
-            let step = left.min(receiving.body.len().max(READ_BYTES));
-            receiving.body.reserve_exact(step);
+            // Straight into the body's own buffer. It is made as large as promised once so much has
+            // really arrived: a promise alone costs no memory, and nothing is copied twice.
+            let begun = receiving.body.len() >= READ_BYTES;
+            receiving.body.reserve_exact(if begun { left } else { left.min(READ_BYTES) });
             let read =
                 rustix::io::read(&self.connection.socket, spare_capacity(&mut receiving.body))?;
             let excess = read.saturating_sub(left);
@@ -336,8 +336,8 @@ impl Conversation {
                 }
             }
         };
-        let capacity = receiving.body.capacity();
-        if !receiving.charge.grow_to(capacity, context.limits.max_buffered_bytes) {
+        let length = receiving.body.len();
+        if !receiving.charge.grow_to(length, context.limits.max_buffered_bytes) {
             return self.refuse(context, TOO_MUCH_BUFFERED, data.len());
         }
         if done && let Stage::Body(receiving) = std::mem::replace(&mut self.stage, Stage::Head) {
