@@ -46,9 +46,6 @@ use crate::package::Packages;
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::watcher::EngineHealth;
 
-/// The largest request of the control API.
-/// <https://docs.aws.amazon.com/lambda/latest/api/API_CreateFunction.html> and its recorded errors.
-const CONTROL_BYTES: usize = 70_167_211;
 /// The largest body of an init error of a container that is not known yet.
 const UNKNOWN_INIT_ERROR_BYTES: usize = 256 << 10;
 
@@ -182,13 +179,7 @@ impl Api {
             return Admission::Refuse(denied);
         }
         let max_body_bytes = match route {
-            Route::Next
-            | Route::ListFunctions
-            | Route::GetFunction(_)
-            | Route::DeleteFunction(_)
-            | Route::Health
-            | Route::Status
-            | Route::Metrics => 0,
+            Route::Next | Route::Health | Route::Status | Route::Metrics => 0,
             Route::InitError if self.is_unknown(peer) => UNKNOWN_INIT_ERROR_BYTES,
             Route::Response(_) | Route::Error(_) if self.is_unknown(peer) => {
                 // It has asked for no event, so it owes no answer.
@@ -198,7 +189,7 @@ impl Api {
             }
             Route::Response(_) | Route::Error(_) | Route::InitError => runtime::RESPONSE_BYTES,
             Route::Invoke(_) => invoke::REQUEST_BYTES,
-            Route::CreateFunction => CONTROL_BYTES,
+            Route::Control(operation) => operation.max_body_bytes,
         };
         Admission::Accept { max_body_bytes }
     }
@@ -218,7 +209,7 @@ impl Handler for Api {
             Routed::WrongMethod(surface, allowed) => Admission::Refuse(
                 self.check_access(peer, surface)
                     .err()
-                    .unwrap_or_else(|| answer::method_not_allowed(surface, allowed)),
+                    .unwrap_or_else(|| answer::method_not_allowed(surface, &allowed)),
             ),
             Routed::NotFound(surface) => Admission::Refuse(
                 self.check_access(peer, surface)
@@ -238,10 +229,7 @@ impl Handler for Api {
             Route::Error(id) => this.invocation_error(id, request, responder),
             Route::InitError => this.init_error(request, responder),
             Route::Invoke(name) => this.invoke(name, request, responder),
-            Route::CreateFunction => this.create_function(request, responder),
-            Route::ListFunctions => this.list_functions(&head, responder),
-            Route::GetFunction(name) => this.get_function(&head, name, responder),
-            Route::DeleteFunction(name) => this.delete_function(&head, name, responder),
+            Route::Control(operation) => this.control(operation, request, responder),
             Route::Health => this.health(responder),
             Route::Status => this.status(responder),
             Route::Metrics => this.metrics(responder),
@@ -259,10 +247,10 @@ impl Handler for Api {
                 );
                 too_large(Surface::Invoke, "RequestTooLargeException", &message)
             }
-            Routed::Found(Route::CreateFunction) => {
+            Routed::Found(Route::Control(operation)) => {
                 let message = format!(
-                    "Request must be smaller than {CONTROL_BYTES} bytes for the CreateFunction \
-                     operation"
+                    "Request must be smaller than {} bytes for the {} operation",
+                    operation.max_body_bytes, operation.name
                 );
                 too_large(Surface::Control, "RequestEntityTooLargeException", &message)
             }

@@ -1,36 +1,37 @@
 //! Which operation a method and a path mean: one match, no state.
 
+use std::borrow::Cow;
+
+use super::control::{self, Operation};
 use crate::access::Surface;
 
 /// An operation of one of the surfaces. Names in paths are as sent: percent-encoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Route<'a> {
     Next,
     Response(&'a str),
     Error(&'a str),
     InitError,
     Invoke(&'a str),
-    CreateFunction,
-    ListFunctions,
-    GetFunction(&'a str),
-    DeleteFunction(&'a str),
+    /// An operation of Lambda's control API.
+    Control(&'static Operation),
     Health,
     Status,
     Metrics,
 }
 
 /// What a request's first line means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Routed<'a> {
     Found(Route<'a>),
     /// The path exists with other methods.
-    WrongMethod(Surface, &'static str),
+    WrongMethod(Surface, Cow<'static, str>),
     NotFound(Surface),
 }
 
-/// Lambda's API versions as they stand in paths.
+/// The Runtime API's version as it stands in paths; it may be left out.
 const RUNTIME_VERSION: &str = "/2018-06-01";
-const LAMBDA_VERSION: &str = "/2015-03-31";
+const INVOKE_PREFIX: &str = "/2015-03-31/functions/";
 
 impl<'a> Route<'a> {
     pub(super) fn of(method: &str, path: &'a str) -> Routed<'a> {
@@ -38,20 +39,22 @@ impl<'a> Route<'a> {
         if let Some(rest) = bare.strip_prefix("/runtime/") {
             return runtime(method, rest);
         }
-        // Older SDKs send trailing slashes.
-        if let Some(rest) = path.strip_prefix(LAMBDA_VERSION) {
-            return lambda(method, rest.strip_suffix('/').unwrap_or(rest));
+        if let Some(name) = invoked(path) {
+            return match method {
+                "POST" => Routed::Found(Route::Invoke(name)),
+                _ => Routed::WrongMethod(Surface::Invoke, "POST".into()),
+            };
         }
         let route = match path {
             "/health" => Route::Health,
             "/status" => Route::Status,
             "/metrics" => Route::Metrics,
             _ if path.starts_with(RUNTIME_VERSION) => return Routed::NotFound(Surface::Runtime),
-            _ => return Routed::NotFound(Surface::Control),
+            _ => return control(method, path),
         };
         match method {
             "GET" | "HEAD" => Routed::Found(route),
-            _ => Routed::WrongMethod(route.surface(), "GET, HEAD"),
+            _ => Routed::WrongMethod(route.surface(), "GET, HEAD".into()),
         }
     }
 
@@ -61,10 +64,7 @@ impl<'a> Route<'a> {
                 Surface::Runtime
             }
             Route::Invoke(_) => Surface::Invoke,
-            Route::CreateFunction
-            | Route::ListFunctions
-            | Route::GetFunction(_)
-            | Route::DeleteFunction(_) => Surface::Control,
+            Route::Control(_) => Surface::Control,
             Route::Health => Surface::Health,
             Route::Status | Route::Metrics => Surface::Observe,
         }
@@ -76,7 +76,7 @@ fn runtime<'a>(method: &str, rest: &'a str) -> Routed<'a> {
         "invocation/next" => {
             return match method {
                 "GET" => Routed::Found(Route::Next),
-                _ => Routed::WrongMethod(Surface::Runtime, "GET"),
+                _ => Routed::WrongMethod(Surface::Runtime, "GET".into()),
             };
         }
         "init/error" => Route::InitError,
@@ -88,32 +88,24 @@ fn runtime<'a>(method: &str, rest: &'a str) -> Routed<'a> {
     };
     match method {
         "POST" => Routed::Found(route),
-        _ => Routed::WrongMethod(Surface::Runtime, "POST"),
+        _ => Routed::WrongMethod(Surface::Runtime, "POST".into()),
     }
 }
 
-fn lambda<'a>(method: &str, rest: &'a str) -> Routed<'a> {
-    if rest == "/functions" {
-        return match method {
-            "POST" => Routed::Found(Route::CreateFunction),
-            "GET" => Routed::Found(Route::ListFunctions),
-            _ => Routed::WrongMethod(Surface::Control, "GET, POST"),
-        };
-    }
-    let Some(rest) = rest.strip_prefix("/functions/") else {
-        return Routed::NotFound(Surface::Control);
-    };
-    match rest.split_once('/') {
-        Some((name, "invocations")) => match method {
-            "POST" => Routed::Found(Route::Invoke(name)),
-            _ => Routed::WrongMethod(Surface::Invoke, "POST"),
-        },
-        Some(_) => Routed::NotFound(Surface::Control),
-        None => match method {
-            "GET" => Routed::Found(Route::GetFunction(rest)),
-            "DELETE" => Routed::Found(Route::DeleteFunction(rest)),
-            _ => Routed::WrongMethod(Surface::Control, "DELETE, GET"),
-        },
+/// The function that a path of Invoke names. Older SDKs send trailing slashes.
+fn invoked(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix(INVOKE_PREFIX)?;
+    let name = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/invocations")?;
+    (!name.contains('/')).then_some(name)
+}
+
+fn control<'a>(method: &str, path: &str) -> Routed<'a> {
+    match control::find(method, path) {
+        control::Found::Operation(operation) => Routed::Found(Route::Control(operation)),
+        control::Found::OtherMethods(methods) => {
+            Routed::WrongMethod(Surface::Control, methods.into())
+        }
+        control::Found::Nothing => Routed::NotFound(Surface::Control),
     }
 }
 
@@ -124,23 +116,26 @@ mod tests {
     #[test]
     fn every_operation_has_its_path() {
         let cases = [
-            ("GET", "/2018-06-01/runtime/invocation/next", Route::Next),
-            ("GET", "/runtime/invocation/next", Route::Next),
-            ("POST", "/2018-06-01/runtime/invocation/a-b/response", Route::Response("a-b")),
-            ("POST", "/runtime/invocation/a-b/error", Route::Error("a-b")),
-            ("POST", "/2018-06-01/runtime/init/error", Route::InitError),
-            ("POST", "/2015-03-31/functions/f/invocations", Route::Invoke("f")),
-            ("POST", "/2015-03-31/functions/arn%3Aaws/invocations/", Route::Invoke("arn%3Aaws")),
-            ("POST", "/2015-03-31/functions", Route::CreateFunction),
-            ("GET", "/2015-03-31/functions/", Route::ListFunctions),
-            ("GET", "/2015-03-31/functions/f", Route::GetFunction("f")),
-            ("DELETE", "/2015-03-31/functions/f", Route::DeleteFunction("f")),
-            ("HEAD", "/health", Route::Health),
-            ("GET", "/status", Route::Status),
-            ("GET", "/metrics", Route::Metrics),
+            ("GET", "/2018-06-01/runtime/invocation/next", "Next"),
+            ("GET", "/runtime/invocation/next", "Next"),
+            ("POST", "/2018-06-01/runtime/invocation/a-b/response", "Response(\"a-b\")"),
+            ("POST", "/runtime/invocation/a-b/error", "Error(\"a-b\")"),
+            ("POST", "/2018-06-01/runtime/init/error", "InitError"),
+            ("POST", "/2015-03-31/functions/f/invocations", "Invoke(\"f\")"),
+            ("POST", "/2015-03-31/functions/arn%3Aaws/invocations/", "Invoke(\"arn%3Aaws\")"),
+            ("POST", "/2015-03-31/functions", "Control(CreateFunction)"),
+            ("GET", "/2015-03-31/functions/", "Control(ListFunctions)"),
+            ("GET", "/2015-03-31/functions/f", "Control(GetFunction)"),
+            ("DELETE", "/2015-03-31/functions/f", "Control(DeleteFunction)"),
+            ("HEAD", "/health", "Health"),
+            ("GET", "/status", "Status"),
+            ("GET", "/metrics", "Metrics"),
         ];
         for (method, path, route) in cases {
-            assert_eq!(Route::of(method, path), Routed::Found(route), "{method} {path}");
+            match Route::of(method, path) {
+                Routed::Found(found) => assert_eq!(format!("{found:?}"), route, "{method} {path}"),
+                other => panic!("{method} {path}: {other:?}"),
+            }
         }
     }
 
@@ -155,6 +150,6 @@ mod tests {
         for path in ["/", "/x", "/2018-06-01/x", "/runtime/invocation/x/y", "/2015-03-31/x"] {
             assert!(matches!(Route::of("GET", path), Routed::NotFound(_)), "{path}");
         }
-        assert_eq!(Route::of("GET", "/2018-06-01/"), Routed::NotFound(Surface::Runtime));
+        assert!(matches!(Route::of("GET", "/2018-06-01/"), Routed::NotFound(Surface::Runtime)));
     }
 }
