@@ -1,7 +1,8 @@
 //! `RUST_LOG`: which records are written. Grammar: `level` or `target=level`, separated by commas.
 //!
 //! The longest matching target decides, the last one among equals; without a bare level it is
-//! `info`. Regular expressions and spans of other implementations are deliberately not there.
+//! `info`. A bare level is for the service itself: libraries have to be named to say more than
+//! warnings. Regular expressions and spans of other implementations are deliberately not there.
 
 use std::fmt;
 
@@ -77,7 +78,11 @@ impl Filter {
         if let Some((_, level)) = self.targets.iter().find(|(prefix, _)| within(name, prefix)) {
             return *level;
         }
-        self.own.filter(|_| within(target, OWN_CRATE)).unwrap_or(self.default)
+        if within(target, OWN_CRATE) {
+            return self.own.unwrap_or(self.default);
+        }
+        // The libraries' inner life (ureq has ten lines a call) is shown to who names them.
+        self.default.min(LevelFilter::Warn)
     }
 
     /// What `log::set_max_level` may cut off before anyone is asked.
@@ -131,9 +136,9 @@ mod tests {
     #[test]
     fn without_a_directive_it_is_info() {
         for text in ["", ",", " , "] {
-            assert_eq!(level(text, "ureq::pool"), Info);
+            assert_eq!(level(text, "lambda_runtime_api_server::http"), Info);
         }
-        assert_eq!(level("docker=debug", "http"), Info);
+        assert_eq!(level("docker=debug", "lambda_runtime_api_server::http"), Info);
     }
 
     #[test]
@@ -146,8 +151,15 @@ mod tests {
         }
         let full = "lambda_runtime_api_server::docker=trace";
         assert_eq!(level(full, "lambda_runtime_api_server::docker::client"), Trace);
-        assert_eq!(level("lambda_runtime_api_server=trace", "ureq"), Info);
-        assert_eq!(level("lambda_runtime_api_server=trace", "lambda_runtime_api_servers"), Info);
+        assert_eq!(level("lambda_runtime_api_server=trace", "ureq"), Warn);
+        assert_eq!(level("lambda_runtime_api_server=trace", "lambda_runtime_api_servers"), Warn);
+    }
+
+    #[test]
+    fn libraries_say_more_than_warnings_only_by_name() {
+        assert_eq!(level("debug", "ureq::pool"), Warn);
+        assert_eq!(level("error", "ureq::pool"), Error);
+        assert_eq!(level("debug,ureq=trace", "ureq::pool"), Trace);
     }
 
     #[test]
