@@ -83,6 +83,8 @@ pub(super) struct Sandbox {
     /// How long it initialized, until its first invocation has told of it.
     pub(super) init: Option<Duration>,
     pub(super) out_of_memory: bool,
+    /// The exit code of a process that ended before the Engine had said that it began.
+    pub(super) died_early: Option<i32>,
     pub(super) served: u64,
 }
 
@@ -109,6 +111,13 @@ impl Pool {
             State::Busy => Some(&mut self.busy),
             State::Stopping(_) => Some(&mut self.stopping),
             State::Idle => None,
+        }
+    }
+
+    /// From the end, where the one most recently used is: the one that is taken.
+    fn not_idle(&mut self, id: SandboxId) {
+        if let Some(at) = self.idle.iter().rposition(|&idle| idle == id) {
+            self.idle.remove(at);
         }
     }
 
@@ -182,8 +191,12 @@ impl Core {
     pub(super) fn pool_for(&mut self, target: &Arc<Target>, now: Instant) -> PoolId {
         if let Some(&id) = self.pool_of.get(&target.key) {
             if let Some(pool) = self.pools.get_mut(&id)
-                && !Arc::ptr_eq(&pool.target, target)
-                && (target.function.is_some() || pool.retired)
+                && match target.function {
+                    Some(_) => !Arc::ptr_eq(&pool.target, target),
+                    // Runtimes serve whatever the registry says; the name of a deleted function
+                    // is theirs alone from here on.
+                    None => pool.retired,
+                }
             {
                 let outdated = !pool.target.same_revision(target);
                 pool.target = target.clone();
@@ -191,6 +204,7 @@ impl Core {
                 if outdated {
                     self.end_idle(id, EndReason::FunctionChanged, now);
                 }
+                self.heard(id, now);
             }
             return id;
         }
@@ -208,6 +222,7 @@ impl Core {
         };
         self.pools.insert(id, pool);
         self.pool_of.insert(target.key.clone(), id);
+        self.heard(id, now);
         id
     }
 
@@ -242,6 +257,7 @@ impl Core {
             expires: now,
             init: None,
             out_of_memory: false,
+            died_early: None,
             served: 0,
         };
         self.sandboxes.insert(id, sandbox);
@@ -270,7 +286,7 @@ impl Core {
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
             match pool.count(before) {
                 Some(count) => *count -= 1,
-                None => pool.idle.retain(|&idle| idle != id),
+                None => pool.not_idle(id),
             }
             match pool.count(after) {
                 Some(count) => *count += 1,
@@ -305,7 +321,7 @@ impl Core {
     }
 
     /// Forgets a sandbox, and its pool if that was the last of a function that is gone.
-    pub(super) fn forget(&mut self, id: SandboxId) {
+    pub(super) fn forget(&mut self, id: SandboxId, now: Instant) {
         let Some(sandbox) = self.sandboxes.remove(&id) else { return };
         if let Some(address) = sandbox.address
             && self.by_address.get(&address) == Some(&id)
@@ -326,9 +342,18 @@ impl Core {
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
             match pool.count(sandbox.state) {
                 Some(count) => *count -= 1,
-                None => pool.idle.retain(|&idle| idle != id),
+                None => pool.not_idle(id),
             }
+            self.heard(sandbox.pool, now);
             self.drop_if_empty(sandbox.pool);
+        }
+    }
+
+    /// A pool whose runtimes come by themselves is remembered, and waited for, from now on.
+    fn heard(&mut self, pool: PoolId, now: Instant) {
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            pool.heard = now;
+            self.wake_by(now + self.limits.init_timeout);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What time does: invocations expire, starts take too long, idle sandboxes are let go.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Origin, PoolId, SandboxId};
 use super::invocation::{Failure, Outcome, Refusal};
@@ -12,7 +12,7 @@ const MEMORY: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Does what is due, and leaves in `wake` when the next thing will be.
-    pub(super) fn tick(&mut self, now: Instant, wall: SystemTime) {
+    pub(super) fn tick(&mut self, now: Instant) {
         self.wake = None;
         let sandboxes: Vec<SandboxId> = self.sandboxes.keys().copied().collect();
         for id in sandboxes {
@@ -22,7 +22,7 @@ impl Core {
         }
         let pools: Vec<PoolId> = self.pools.keys().copied().collect();
         for pool in pools {
-            self.look_after(pool, now, wall);
+            self.look_after(pool, now);
         }
     }
 
@@ -54,7 +54,7 @@ impl Core {
         None
     }
 
-    fn look_after(&mut self, pool: PoolId, now: Instant, wall: SystemTime) {
+    fn look_after(&mut self, pool: PoolId, now: Instant) {
         let Some(of) = self.pools.get(&pool) else { return };
         let ours = of.target.function.is_some();
         if !of.waiting.is_empty() {
@@ -69,7 +69,9 @@ impl Core {
             }
             self.grow_beyond(pool, fresh, now);
             self.expire_waiting(pool, now);
-        } else if !ours && of.sandboxes() == 0 {
+            return;
+        }
+        if !ours && of.sandboxes() == 0 {
             let forgotten = of.heard + MEMORY;
             if forgotten <= now {
                 self.retire(&of.target.key.clone(), now);
@@ -77,7 +79,6 @@ impl Core {
                 self.wake_by(forgotten);
             }
         }
-        self.advance(pool, now, wall);
     }
 
     /// Refuses those who have waited long enough for a runtime that nobody here can start.
@@ -87,10 +88,13 @@ impl Core {
             if of.target.function.is_some() {
                 return; // each of them is covered by a start, which ends one way or another
             }
-            // With a runtime at work the wait is for its turn, else for somebody to come.
-            let patience = if of.busy > 0 { of.target.timeout } else { self.limits.init_timeout };
             let Some(oldest) = of.waiting.front() else { return };
-            let expires = oldest.received + patience;
+            // With a runtime at work the wait is for its turn, else for somebody to come.
+            let expires = if of.busy + of.finishing > 0 {
+                oldest.received + of.target.timeout
+            } else {
+                oldest.received.max(of.heard) + self.limits.init_timeout
+            };
             if expires > now {
                 self.wake_by(expires);
                 return;

@@ -187,6 +187,7 @@ pub(super) struct Running {
     pub(super) event: Arc<Event>,
     /// Taken by the one outcome.
     pub(super) reply: Option<Box<dyn Reply>>,
+    pub(super) received: Instant,
     pub(super) given: Instant,
     pub(super) given_at: SystemTime,
     pub(super) expires: Instant,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::core::{Core, Effect, Origin, Pool, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
@@ -37,11 +37,8 @@ impl Core {
             if of.waiting.len() <= of.initializing + finishing {
                 return;
             }
-            if self.live >= self.limits.max_concurrent_executions {
-                if !self.evict(pool, now) {
-                    return; // the next sandbox that becomes free feeds this pool
-                }
-                continue; // the room may have been used up already, by this pool or a hungrier one
+            if self.live >= self.limits.max_concurrent_executions && !self.evict(pool, now) {
+                return; // the next sandbox that becomes free feeds this pool
             }
             match self.add_sandbox(pool, Origin::Managed, None, now) {
                 Some(id) => self.effects.push(Effect::Start(id)),
@@ -50,7 +47,7 @@ impl Core {
         }
     }
 
-    /// Ends the longest idle sandbox of another pool.
+    /// Ends the longest idle sandbox of another pool, for the room that it leaves.
     fn evict(&mut self, for_pool: PoolId, now: Instant) -> bool {
         let idle = self.sandboxes.iter().filter(|(_, sandbox)| {
             sandbox.state == State::Idle
@@ -59,10 +56,7 @@ impl Core {
         });
         let oldest = idle.min_by_key(|(_, sandbox)| sandbox.since).map(|(&id, _)| id);
         match oldest {
-            Some(id) => {
-                self.end(id, EndReason::Evicted, None, now);
-                true
-            }
+            Some(id) => self.end_alone(id, EndReason::Evicted, None, now),
             None => false,
         }
     }
@@ -87,14 +81,15 @@ impl Core {
     pub(super) fn begin_start(&mut self, id: SandboxId, now: Instant) -> Option<Arc<Target>> {
         let sandbox = self.sandboxes.get_mut(&id)?;
         if sandbox.state != State::Creating {
-            self.forget(id);
+            self.forget(id, now);
             return None;
         }
         let pool = self.pools.get(&sandbox.pool)?;
-        if pool.waiting.is_empty() || !sandbox.target.same_revision(&pool.target) {
-            let pool = sandbox.pool;
-            self.forget(id);
-            self.grow(pool, now);
+        // This one is among those initializing: do the others cover who still waits?
+        let surplus = pool.waiting.len() < pool.initializing;
+        if surplus || !sandbox.target.same_revision(&pool.target) {
+            self.forget(id, now);
+            self.feed_the_hungry(now);
             return None;
         }
         sandbox.started = now;
@@ -118,6 +113,7 @@ impl Core {
         let earlier = sandbox.container.replace(container.clone());
         sandbox.name = name;
         sandbox.started = now;
+        sandbox.died_early = None;
         if let Some(earlier) = earlier {
             self.by_container.remove(&earlier); // an attempt that the Engine refused to start
         }
@@ -131,7 +127,9 @@ impl Core {
     /// The sandbox's address is known.
     pub(super) fn locate(&mut self, id: SandboxId, address: IpAddr) {
         if let Some(sandbox) = self.sandboxes.get_mut(&id) {
-            if let Some(earlier) = sandbox.address.replace(address) {
+            if let Some(earlier) = sandbox.address.replace(address)
+                && self.by_address.get(&earlier) == Some(&id)
+            {
                 self.by_address.remove(&earlier);
             }
             self.by_address.insert(address, id);
@@ -140,32 +138,33 @@ impl Core {
 
     /// The Engine has started the container. False when the sandbox has ended meanwhile.
     pub(super) fn started(&mut self, id: SandboxId, now: Instant) -> bool {
-        let alive = self.step(id, Step::Started, now);
+        if !self.step(id, Step::Started, now) {
+            return false;
+        }
         self.wake_by(now + self.limits.init_timeout);
-        alive
+        match self.sandboxes.get_mut(&id).and_then(|sandbox| sandbox.died_early.take()) {
+            Some(code) => {
+                self.exited(id, code, now);
+                false
+            }
+            None => true,
+        }
     }
 
-    /// The Engine could not provide the sandbox; nothing of it is left.
-    pub(super) fn start_failed(
-        &mut self,
-        id: SandboxId,
-        why: String,
-        now: Instant,
-        wall: SystemTime,
-    ) {
-        let Some(sandbox) = self.sandboxes.get(&id) else { return };
-        let pool = sandbox.pool;
-        let ended = matches!(sandbox.state, State::Stopping(_));
-        self.forget(id);
-        if !ended && let Some(invocation) = self.pop_waiting(pool) {
-            self.refuse(invocation, Outcome::Refused(Refusal::NoSandbox(why)));
-        }
-        self.advance(pool, now, wall);
+    /// The Engine could not provide the sandbox; nothing of it is left. False when it had ended
+    /// before.
+    pub(super) fn start_failed(&mut self, id: SandboxId, why: String, now: Instant) -> bool {
+        // Its runtime may have come all the same, and may even have taken an invocation.
+        let outcome = Outcome::Refused(Refusal::NoSandbox(why));
+        let failed = self.give_up(id, EndReason::EngineFailed, Some(outcome), now);
+        self.forget(id, now);
+        self.feed_the_hungry(now);
+        failed
     }
 
     /// The sandbox's container is gone from the Engine.
     pub(super) fn removed(&mut self, id: SandboxId, now: Instant) {
-        self.forget(id);
+        self.forget(id, now);
         self.feed_the_hungry(now);
     }
 
@@ -188,7 +187,7 @@ impl Core {
             }
             self.by_container.insert(container, id);
             self.locate(id, address);
-            self.step(id, Step::Started, now);
+            self.started(id, now);
         }
     }
 
@@ -233,6 +232,17 @@ impl Core {
     /// The container's process has ended.
     pub(super) fn died(&mut self, container: &str, code: i32, now: Instant) {
         let Some(&id) = self.by_container.get(container) else { return };
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        if sandbox.state == State::Creating {
+            // The Engine has not answered to its start yet. Either it does, or its launcher
+            // removes this container and tries another: that death is no failure.
+            sandbox.died_early = Some(code);
+        } else {
+            self.exited(id, code, now);
+        }
+    }
+
+    fn exited(&mut self, id: SandboxId, code: i32, now: Instant) {
         let Some(sandbox) = self.sandboxes.get(&id) else { return };
         let exit = Exit { code, out_of_memory: sandbox.out_of_memory };
         let reason = match sandbox.state {
@@ -260,12 +270,50 @@ impl Core {
         outcome: Option<Outcome>,
         now: Instant,
     ) {
-        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        if self.end_alone(id, reason, outcome, now) {
+            self.feed_the_hungry(now);
+        }
+    }
+
+    /// Ends a sandbox and leaves its room to the caller. False when it had ended before.
+    fn end_alone(
+        &mut self,
+        id: SandboxId,
+        reason: EndReason,
+        outcome: Option<Outcome>,
+        now: Instant,
+    ) -> bool {
+        if !self.give_up(id, reason, outcome, now) {
+            return false;
+        }
+        let Some(sandbox) = self.sandboxes.get(&id) else { return false };
+        match (&sandbox.container, sandbox.origin) {
+            (Some(container), Origin::Managed) => {
+                let container = container.clone();
+                self.effects.push(Effect::Stop(StopOrder { sandbox: id, container, reason }));
+            }
+            // Its launcher finds out at its next step, and cleans up what it has made.
+            (None, Origin::Managed) => {}
+            // What this service has not started it does not stop.
+            (_, Origin::Adopted | Origin::Local(_)) => self.forget(id, now),
+        }
+        true
+    }
+
+    /// Lets go of everybody who counts on a sandbox. False when that was done before.
+    fn give_up(
+        &mut self,
+        id: SandboxId,
+        reason: EndReason,
+        outcome: Option<Outcome>,
+        now: Instant,
+    ) -> bool {
+        let Some(sandbox) = self.sandboxes.get(&id) else { return false };
         let (pool, initializing) = (sandbox.pool, sandbox.state.is_initializing());
         if !self.step(id, Step::End(reason), now) {
-            return;
+            return false;
         }
-        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
+        let Some(sandbox) = self.sandboxes.get_mut(&id) else { return false };
         if let Some(poll) = sandbox.parked.take() {
             self.effects.push(Effect::HangUp(poll));
         }
@@ -277,18 +325,7 @@ impl Core {
         {
             self.refuse(invocation, outcome);
         }
-        let Some(sandbox) = self.sandboxes.get(&id) else { return };
-        match (&sandbox.container, sandbox.origin) {
-            (Some(container), Origin::Managed) => {
-                let container = container.clone();
-                self.effects.push(Effect::Stop(StopOrder { sandbox: id, container, reason }));
-            }
-            // Its launcher finds out at its next step, and cleans up what it has made.
-            (None, Origin::Managed) => {}
-            // What this service has not started it does not stop.
-            (_, Origin::Adopted | Origin::Local(_)) => self.forget(id),
-        }
-        self.feed_the_hungry(now);
+        true
     }
 
     /// Ends the idle sandboxes of a pool whose function is not the pool's any more.

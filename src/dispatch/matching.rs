@@ -18,6 +18,9 @@ use crate::sandbox::state::{EndReason, State, Step};
 /// caller, who is often quicker than the runtime's next `/next`, would grow the pool at each call.
 pub(super) const FINISH_GRACE: Duration = Duration::from_millis(50);
 
+/// What a runtime has at least, after its answer, to ask for the next event.
+const RETURN_TIME: Duration = Duration::from_secs(1);
+
 /// Who posts an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Runtime {
@@ -70,7 +73,11 @@ impl Core {
         now: Instant,
         wall: SystemTime,
     ) {
-        let Some(of) = self.pools.get_mut(&pool) else { return };
+        let Some(of) = self.pools.get_mut(&pool).filter(|of| !of.retired) else {
+            // Deleted since it was accepted: a sandbox would be started and ended again for ever.
+            self.refuse(invocation, Outcome::Refused(Refusal::FunctionGone));
+            return;
+        };
         self.waiting += 1;
         if first {
             of.waiting.push_front(invocation)
@@ -97,13 +104,14 @@ impl Core {
         self.step(id, Step::Given, now);
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         let timeout = sandbox.target.timeout;
-        let Invocation { event, reply, .. } = invocation;
+        let Invocation { event, reply, received } = invocation;
         let expires = now + timeout;
         sandbox.expires = expires;
         sandbox.served += 1;
         sandbox.running = Some(Running {
             event: event.clone(),
             reply: Some(reply),
+            received,
             given: now,
             given_at: wall,
             expires,
@@ -145,7 +153,15 @@ impl Core {
         now: Instant,
         wall: SystemTime,
     ) -> Result<(), Box<dyn Poll>> {
-        let known = self.local_by_connection.get(&connection).copied();
+        let mut known = self.local_by_connection.get(&connection).copied();
+        if let Some(id) = known
+            && self.sandboxes.get(&id).is_some_and(|s| s.target.key != target.key)
+        {
+            // It serves another function from here on, and owes the answer of this one.
+            let outcome = Outcome::Failed(Failure::NoAnswer);
+            self.end(id, EndReason::ProtocolViolation, Some(outcome), now);
+            known = None;
+        }
         let id = known.or_else(|| {
             let pool = self.pool_for(target, now);
             self.add_sandbox(pool, Origin::Local(connection), None, now)
@@ -163,7 +179,7 @@ impl Core {
         wall: SystemTime,
     ) -> Result<(), Box<dyn Poll>> {
         if !poll.watch(self.next_watch(id)) {
-            self.never_polled(id);
+            self.never_polled(id, now);
             return Ok(());
         }
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return Err(poll) };
@@ -217,7 +233,10 @@ impl Core {
         }
         if of.waiting.is_empty() {
             self.wake_by(now + self.limits.idle_timeout);
-            self.feed_the_hungry(now);
+            // With room left nobody waits for this one to make some.
+            if self.live >= self.limits.max_concurrent_executions {
+                self.feed_the_hungry(now);
+            }
         } else {
             self.advance(pool, now, wall);
         }
@@ -273,14 +292,10 @@ impl Core {
             self.step(id, Step::Polled, now);
             self.settle(id, pool, now, wall);
         } else if matches!(sandbox.origin, Origin::Local(_)) {
-            self.forget(id);
-            self.heard(pool, now);
-        }
-    }
-
-    fn heard(&mut self, pool: PoolId, now: Instant) {
-        if let Some(pool) = self.pools.get_mut(&pool) {
-            pool.heard = now;
+            self.forget(id, now);
+        } else {
+            // The time of the invocation is the time to come back; at its very end, a little more.
+            sandbox.expires = sandbox.expires.max(now + RETURN_TIME);
         }
     }
 
@@ -304,6 +319,8 @@ impl Core {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         if let Some(running) = &mut sandbox.running {
             running.answering = false;
+            // It has had the event, so it is not given it again: it may try the answer again.
+            running.repeated = 1;
         }
         // A runtime that already asks for the next event will not answer again.
         if sandbox.parked.is_some() {
@@ -312,12 +329,16 @@ impl Core {
     }
 
     /// A poll whose connection was gone before it could be parked.
-    fn never_polled(&mut self, id: SandboxId) {
+    fn never_polled(&mut self, id: SandboxId, now: Instant) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            // Its number was not taken: an earlier poll that is still parked keeps its own.
+            sandbox.polls = sandbox.polls.saturating_sub(1);
+        }
         let idle_local = |s: &Sandbox| {
             matches!(s.origin, Origin::Local(_)) && s.running.is_none() && s.parked.is_none()
         };
         if self.sandboxes.get(&id).is_some_and(idle_local) {
-            self.forget(id);
+            self.forget(id, now);
         }
     }
 
@@ -326,14 +347,17 @@ impl Core {
         let Some(id) = self.watched(watch) else { return };
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         sandbox.parked = None;
-        self.poll_lost(id, now);
+        // One that still answers has lost only its place for the next event.
+        if sandbox.running.is_none() {
+            self.poll_lost(id, now);
+        }
     }
 
     /// A sandbox without its poll: a process of this host is forgotten, a container may ask again.
     fn poll_lost(&mut self, id: SandboxId, now: Instant) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
-        if matches!(sandbox.origin, Origin::Local(_)) && sandbox.running.is_none() {
-            self.forget(id);
+        if matches!(sandbox.origin, Origin::Local(_)) {
+            self.forget(id, now);
             return;
         }
         sandbox.expires = now + self.limits.init_timeout;
@@ -351,15 +375,21 @@ impl Core {
         wall: SystemTime,
     ) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
-        // It counts as undelivered only while nothing has been heard of it since.
-        let untouched = |r: &mut Running| r.event.id == request && !r.answering && r.repeated == 0;
-        let Some(mut running) = sandbox.running.take_if(untouched) else { return };
+        let Some(running) = &mut sandbox.running else { return };
+        if running.event.id != request || running.answering {
+            return; // something has been heard of it since
+        }
+        if running.repeated > 0 {
+            running.repeated -= 1; // it was given twice, and the other time may have arrived
+            return;
+        }
+        let Some(mut running) = sandbox.running.take() else { return };
         let pool = sandbox.pool;
         sandbox.init = running.init;
         self.local_running.remove(&request);
         self.poll_lost(id, now);
         if let Some(reply) = running.reply.take() {
-            let invocation = Invocation { event: running.event, reply, received: running.given };
+            let invocation = Invocation { event: running.event, reply, received: running.received };
             self.enqueue(pool, invocation, true, now, wall);
         }
     }

@@ -14,6 +14,7 @@ mod matching;
 mod snapshot;
 mod timekeeper;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -30,6 +31,7 @@ pub use self::snapshot::{PoolView, SandboxView, Snapshot};
 use self::timekeeper::Timekeeper;
 use crate::http::{Body, WatchId};
 use crate::observe::metrics::Metrics;
+use crate::sandbox::state::EndReason;
 
 /// Makes and removes sandboxes. Neither call may block: both only put the order down.
 pub trait Host: Send + Sync {
@@ -72,7 +74,7 @@ impl Dispatcher {
         let weak: Weak<Dispatcher> = Arc::downgrade(&dispatcher);
         dispatcher.timekeeper.start(move || match weak.upgrade() {
             Some(dispatcher) => {
-                dispatcher.run(|core, now| core.tick(now, SystemTime::now()));
+                dispatcher.run(|core, now| core.tick(now));
                 true
             }
             None => false,
@@ -94,25 +96,33 @@ impl Dispatcher {
 
     /// Lets the core decide, then does what it decided.
     fn run<T>(&self, decide: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        let (result, effects) = self.decide(decide);
+        self.carry_out(effects);
+        result
+    }
+
+    fn decide<T>(&self, decide: impl FnOnce(&mut Core, Instant) -> T) -> (T, Vec<Effect>) {
         let mut core = self.lock();
         let result = decide(&mut core, Instant::now());
         let effects = std::mem::take(&mut core.effects);
         let wake = core.wake;
         drop(core);
         self.timekeeper.arm(wake);
-        self.carry_out(effects);
-        result
+        (result, effects)
     }
 
     fn carry_out(&self, effects: Vec<Effect>) {
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Deliver { poll, event, deadline, sandbox } => {
                     if !poll.deliver(&event, deadline) {
                         log::debug!("{}: the runtime was gone, another one gets it", event.id);
-                        self.run(|core, now| {
+                        // Not by calling this again: a thousand runtimes may be gone in a row.
+                        let ((), more) = self.decide(|core, now| {
                             core.delivery_failed(sandbox, event.id, now, SystemTime::now());
                         });
+                        effects.extend(more);
                     }
                 }
                 Effect::Reply { reply, outcome, report } => {
@@ -226,7 +236,9 @@ impl Dispatcher {
     }
 
     pub fn start_failed(&self, sandbox: SandboxId, why: String) {
-        self.run(|core, now| core.start_failed(sandbox, why, now, SystemTime::now()));
+        if self.run(|core, now| core.start_failed(sandbox, why, now)) {
+            self.metrics.sandbox_ended(EndReason::EngineFailed);
+        }
     }
 
     pub fn removed(&self, sandbox: SandboxId) {
