@@ -8,11 +8,19 @@
 
 mod core;
 mod deadlines;
+#[cfg(test)]
+mod invariants;
 mod invocation;
 mod lifecycle;
 mod matching;
+#[cfg(test)]
+mod simulation;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod timekeeper;
+#[cfg(test)]
+mod world;
 
 use std::collections::VecDeque;
 use std::fmt;

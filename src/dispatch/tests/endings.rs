@@ -1,0 +1,193 @@
+//! Every way in which a sandbox, or everything, ends.
+
+use super::*;
+use crate::dispatch::matching::AnswerError;
+use crate::dispatch::world::target;
+use crate::sandbox::state::EndReason;
+
+fn stopped(reason: EndReason) -> Option<State> {
+    Some(State::Stopping(reason))
+}
+
+fn die(world: &mut World, sandbox: &Sandbox, code: i32) {
+    let container = sandbox.container.clone();
+    world.step(|core, now, _| core.died(&container, code, now));
+}
+
+#[test]
+fn a_timeout_ends_the_sandbox_and_its_late_answer_reaches_nobody() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    world.pass(ms(2999));
+    assert_eq!(world.outcome(id), "");
+    world.pass(ms(1));
+    assert_eq!(world.outcome(id), "Failed(TimedOut { after: 3s })");
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::TimedOut));
+    assert_eq!(world.stops.len(), 1);
+    let (fresh, next, _) = busy(&mut world, &f);
+    let at = Runtime::At(sandbox.address);
+    assert_eq!(world.answer(at, id), Err(AnswerError::InvalidState));
+    assert_eq!(world.answer(at, next), Err(AnswerError::InvalidRequestId));
+    assert!(world.poll(sandbox.address).is_none(), "it gets no more events");
+    world.step(|core, now, _| core.removed(sandbox.id, now));
+    assert_eq!(world.answer(at, id), Err(AnswerError::InvalidRequestId));
+    answer(&mut world, &fresh, next);
+}
+
+#[test]
+fn an_answer_at_the_last_moment_leaves_time_to_come_back() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    world.pass(ms(2990));
+    answer(&mut world, &sandbox, id);
+    world.pass(ms(500));
+    assert_eq!(state(&world, &sandbox), Some(State::Finishing));
+    world.pass(ms(500));
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::TimedOut));
+}
+
+#[test]
+fn an_exit_is_told_to_whom_it_concerns() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (at_work, id, _) = busy(&mut world, &f);
+    die(&mut world, &at_work, 1);
+    assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 1, out_of_memory: false }))");
+    assert_eq!(state(&world, &at_work), stopped(EndReason::Exited));
+    die(&mut world, &at_work, 1);
+    assert_eq!(world.stops.len(), 1, "an Engine tells of a death twice");
+
+    let (between, _) = idle(&mut world, &f);
+    die(&mut world, &between, 0);
+    let next = world.invoke(&f);
+    assert_eq!((world.outcome(next), world.starts.len()), (String::new(), 1));
+    let starting = launch(&mut world);
+    die(&mut world, &starting, 2);
+    assert_eq!(world.outcome(next), "Failed(Exited(Exit { code: 2, out_of_memory: false }))");
+    assert_eq!(state(&world, &starting), stopped(EndReason::InitFailed));
+}
+
+#[test]
+fn a_kill_for_memory_is_told_as_such() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    world.step(|core, _, _| core.out_of_memory(&sandbox.container));
+    assert_eq!(world.outcome(id), "");
+    die(&mut world, &sandbox, 137);
+    assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 137, out_of_memory: true }))");
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::OutOfMemory));
+}
+
+#[test]
+fn an_init_error_fails_one_who_waits_and_the_others_go_on() {
+    let (mut world, f) = (World::new(2), target("f", 1));
+    let (first, second) = (world.invoke(&f), world.invoke(&f));
+    let (failing, good) = (launch(&mut world), launch(&mut world));
+    let at = failing.address;
+    let error = || b"{}".to_vec().into();
+    world.step(|core, now, _| core.init_error(at, error(), now)).unwrap();
+    assert_eq!(world.outcome(first), "FunctionError(Body(2 bytes))");
+    let again = world.step(|core, now, _| core.init_error(at, error(), now));
+    assert_eq!(again, Err(AnswerError::InvalidState));
+    assert!(world.poll(failing.address).is_none(), "it is past asking for events");
+    let got = poll(&mut world, &good);
+    assert_eq!(world.got(got), [second]);
+    let late = world.step(|core, now, _| core.init_error(good.address, error(), now));
+    assert_eq!(late, Err(AnswerError::InvalidState), "it has initialized");
+    answer(&mut world, &good, second);
+}
+
+#[test]
+fn a_runtime_that_is_silent_for_the_init_time_is_given_up() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let id = world.invoke(&f);
+    let sandbox = launch(&mut world);
+    world.pass(s(10));
+    assert_eq!(world.outcome(id), "Failed(InitTimedOut { after: 10s })");
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::InitFailed));
+}
+
+#[test]
+fn an_idle_sandbox_ends_after_its_time() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, parked) = idle(&mut world, &f);
+    world.pass(ms(59_999));
+    assert_eq!(state(&world, &sandbox), Some(State::Idle));
+    world.pass(ms(1));
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::Idle));
+    assert_eq!(world.book.lock().unwrap().hung_up, [parked]);
+    assert_eq!(world.core.wake, None);
+}
+
+#[test]
+fn sandboxes_of_an_old_revision_end_when_they_are_done() {
+    let (mut world, old, new) = (World::new(4), target("f", 1), target("f", 2));
+    let (at_work, id, _) = busy(&mut world, &old);
+    let (free, _) = idle(&mut world, &old);
+    let next = world.invoke(&new);
+    assert_eq!(state(&world, &free), stopped(EndReason::FunctionChanged));
+    assert_eq!(state(&world, &at_work), Some(State::Busy));
+    answer(&mut world, &at_work, id);
+    let refused = poll(&mut world, &at_work);
+    assert_eq!(state(&world, &at_work), stopped(EndReason::FunctionChanged));
+    assert_eq!(world.got(refused), NOTHING, "the old code does not get it");
+    let fresh = launch(&mut world);
+    let got = poll(&mut world, &fresh);
+    assert_eq!(world.got(got), [next]);
+}
+
+#[test]
+fn a_start_of_an_old_revision_is_made_anew() {
+    let (mut world, old, new) = (World::new(4), target("f", 1), target("f", 2));
+    let (first, second) = (world.invoke(&old), world.invoke(&new));
+    let starts: Vec<_> = world.starts.drain(..).collect();
+    assert!(world.step(|core, now, _| core.begin_start(starts[0], now)).is_none());
+    assert!(world.step(|core, now, _| core.begin_start(starts[1], now)).is_some());
+    assert_eq!(world.starts.len(), 1);
+    assert!(world.outcome(first).is_empty() && world.outcome(second).is_empty());
+}
+
+#[test]
+fn a_deleted_function_ends_and_may_come_again() {
+    let (mut world, f) = (World::new(2), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    let waits = world.invoke(&f);
+    world.step(|core, now, _| core.retire("f", now));
+    assert_eq!(world.outcome(waits), "Refused(FunctionGone)");
+    let start = world.starts.pop_front().unwrap();
+    assert!(world.step(|core, now, _| core.begin_start(start, now)).is_none());
+    let late = world.invoke(&f);
+    assert_eq!(world.outcome(late), "Refused(FunctionGone)", "it was looked up before");
+
+    let again = target("f", 2);
+    let next = world.invoke(&again);
+    answer(&mut world, &sandbox, id);
+    poll(&mut world, &sandbox);
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::FunctionChanged));
+    let fresh = launch(&mut world);
+    poll(&mut world, &fresh);
+    answer(&mut world, &fresh, next);
+    world.step(|core, now, _| core.retire("f", now));
+    for id in [sandbox.id, fresh.id] {
+        assert!(!world.core.pools.is_empty());
+        world.step(|core, now, _| core.end_all(now));
+        world.step(|core, now, _| core.removed(id, now));
+    }
+    assert!(world.core.pools.is_empty() && world.core.pool_of.is_empty());
+}
+
+#[test]
+fn draining_lets_what_runs_go_on_and_takes_nothing_new() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    let waits = world.invoke(&f);
+    world.core.draining = true;
+    let new = world.invoke(&f);
+    assert_eq!(world.outcome(new), "Refused(ShuttingDown)");
+    answer(&mut world, &sandbox, id);
+    let got = poll(&mut world, &sandbox);
+    assert_eq!(world.got(got), [waits], "it was accepted before");
+    world.step(|core, now, _| core.end_all(now));
+    assert_eq!(world.outcome(waits), "Refused(ShuttingDown)");
+    assert_eq!((world.core.active, world.stops.len()), (0, 1));
+    assert_eq!(state(&world, &sandbox), stopped(EndReason::Shutdown));
+}
