@@ -71,7 +71,11 @@ enum State {
         value: u64,
         digits: u8,
     },
-    /// After a size, until the line's CR.
+    /// In white space after a size, which only an extension may follow.
+    Space {
+        value: u64,
+    },
+    /// In an extension, until the line's CR.
     Extension {
         value: u64,
     },
@@ -152,7 +156,14 @@ impl Chunked {
             (State::Size { value, .. } | State::Extension { value }, b'\r') => {
                 State::SizeLf { value }
             }
-            (State::Size { value, .. }, b';' | b' ' | b'\t') | (State::Extension { value }, _) => {
+            // RFC 9112 section 7.1.1: `*( BWS ";" ... )`. A parser that took "3 4" for 3 would
+            // differ from one that took it for 34.
+            (State::Size { value, .. } | State::Space { value }, b' ' | b'\t') => {
+                self.spend(byte)?;
+                State::Space { value }
+            }
+            (State::Size { value, .. } | State::Space { value }, b';')
+            | (State::Extension { value }, _) => {
                 self.spend(byte)?;
                 State::Extension { value }
             }
@@ -245,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_chunked_body_is_decoded_however_it_is_cut() {
-        let input = b"3\r\nabc\r\n0a;x=\"y\"\r\n0123456789\r\n0\r\nA: b\r\nC: d\r\n\r\nGET";
+        let input = b"3\r\nabc\r\n0a \t; x=\"y\"\r\n0123456789\r\n0\r\nA: b\r\nC: d\r\n\r\nGET";
         for step in 1..=input.len() {
             let (body, taken) = decode(input, step, 13).unwrap().unwrap();
             assert_eq!(body, b"abc0123456789");
@@ -270,6 +281,9 @@ mod tests {
             (b"-1\r\n", 400),
             (b"0x3\r\nabc\r\n", 400),
             (b"3\nabc\r\n0\r\n\r\n", 400),
+            (b"3 \r\nabc\r\n", 400),
+            (b"3 4\r\nabc\r\n", 400),
+            (b"3\x0c\r\nabc\r\n", 400),
             (b"3\r\nabcd\r\n", 400),
             (b"3\r\nabc\n0\r\n\r\n", 400),
             (b"3;a\nb\r\nabc", 400),
