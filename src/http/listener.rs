@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,8 @@ use super::limits::{Counters, Limits};
 
 /// How long the listener waits after an accept that failed for want of something.
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// How many are accepted before the other sockets, and the end, are looked at again.
+const TURN: usize = 256;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 61\r\n\r\n{\"message\":\"This service has as many connections as it may.\"}";
 
 /// Who holds how many connections.
@@ -108,9 +110,9 @@ struct Deal {
 }
 
 impl Deal {
-    /// Accepts what waits; false when it failed for want of something.
+    /// Accepts what waits, a turn's worth; false when it failed for want of something.
     fn accept_all(&mut self, listener: &TcpListener) -> bool {
-        loop {
+        for _ in 0..TURN {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             match rustix::net::acceptfrom_with(listener, flags) {
                 Ok((socket, peer)) => {
@@ -131,6 +133,7 @@ impl Deal {
                 }
             }
         }
+        true
     }
 
     fn hand_on(&mut self, socket: TcpStream, peer: SocketAddr) {
@@ -139,6 +142,9 @@ impl Deal {
         let Some(permit) = self.admittance.admit(peer.ip()) else {
             Counters::add(&self.admittance.counters.connections_refused);
             let _ = rustix::io::write(&socket, FULL); // a new socket's buffer has room for this
+            // Closing over unread input would reset the connection, and may take the answer along.
+            let _ = socket.shutdown(Shutdown::Write);
+            let _ = rustix::io::read(&socket, &mut [0u8; 16 << 10]);
             return;
         };
         Counters::add(&self.admittance.counters.connections_accepted);
