@@ -2,8 +2,10 @@
 //!
 //! Whoever has an answer writes it itself, under the connection's short lock. What the socket does
 //! not take at once stays queued here, and the owning worker goes on when the socket is writable.
-//! Invariant: one request of a connection is in flight at a time; only the owner starts one, and
-//! exactly one answer (or the close of the connection) ends it.
+//! Invariants: one request of a connection is in flight at a time; only the owner starts one, and
+//! exactly one answer, once it is written, or the close of the connection ends it. So a client that
+//! pipelines without reading makes at most one answer wait here. The descriptor closes when the
+//! owner lets go, however long a responder is kept.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +19,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use rustix::event::epoll::{self, EventData, EventFlags};
 
-use super::head::From;
+use super::head::{From, Persistence};
 use super::message::{Body, Response};
 
 /// Numbers connections; see `Head::connection`.
@@ -29,7 +31,7 @@ pub type WatchId = u64;
 /// What other threads send to a worker.
 pub(super) enum Mail {
     Accepted(TcpStream, SocketAddr, super::listener::Permit),
-    /// The connection's answer is out and it has unread input waiting.
+    /// The connection's answer is written, and its owner has something to do after that.
     Resume(u64),
     Stop,
 }
@@ -54,27 +56,32 @@ impl Mailbox {
 
 /// See the module's text.
 pub(super) struct Connection {
-    pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) token: u64,
     number: u64,
     owner: Arc<Mailbox>,
     in_flight: AtomicBool,
-    /// The peer is gone, or the owner has given the connection up.
-    gone: AtomicBool,
-    /// The last answer of this connection has been given.
+    /// The last answer of this connection has been written.
     closing: AtomicBool,
     write: Mutex<WriteSide>,
 }
 
 struct WriteSide {
+    /// None when the owner has let go.
+    socket: Option<Arc<TcpStream>>,
+    /// The peer takes nothing more, or must get nothing more.
+    gone: bool,
     queue: VecDeque<Unsent>,
+    /// The answer of the request in flight is given; whether it is the connection's last.
+    answered: Option<bool>,
     shut: bool,
-    /// The peer will send nothing more, and the owner no longer asks to read.
-    half_closed: bool,
+    /// The peer will send nothing more.
+    finished: bool,
+    /// What it sent is read to the end.
+    drained: bool,
     /// The owner has stopped reading because too much pipelined input waits.
     paused: bool,
-    /// The owner holds input for after the answer and wants [`Mail::Resume`].
+    /// The owner wants [`Mail::Resume`] after the answer.
     resume: bool,
     watch: Option<WatchId>,
     interest: EventFlags,
@@ -96,7 +103,7 @@ pub(super) struct WriteStatus {
 
 impl Connection {
     pub(super) fn new(
-        socket: TcpStream,
+        socket: Arc<TcpStream>,
         peer: SocketAddr,
         token: u64,
         owner: Arc<Mailbox>,
@@ -105,18 +112,20 @@ impl Connection {
         let interest = EventFlags::IN | EventFlags::RDHUP;
         epoll::add(&owner.epoll, &socket, EventData::new_u64(token), interest)?;
         Ok(Connection {
-            socket,
             peer,
             token,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             owner,
             in_flight: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             write: Mutex::new(WriteSide {
+                socket: Some(socket),
+                gone: false,
                 queue: VecDeque::new(),
+                answered: None,
                 shut: false,
-                half_closed: false,
+                finished: false,
+                drained: false,
                 paused: false,
                 resume: false,
                 watch: None,
@@ -150,35 +159,50 @@ impl Connection {
     }
 
     /// Writes the answer of the request in flight; false when nobody is there to read it.
-    fn answer(&self, mut response: Response, head_only: bool, keep_alive: bool) -> bool {
-        let close = !keep_alive || response.close;
-        response.finish(close);
-        let body = response.body.filter(|body| !head_only && !body.is_empty());
+    fn answer(&self, mut response: Response, head_only: bool, persistence: Persistence) -> bool {
+        let close = persistence == Persistence::Close || response.close;
+        response.finish(if close { Persistence::Close } else { persistence });
+        let body = response.take_body().filter(|body| !head_only && !body.is_empty());
         let mut side = self.lock();
         side.watch = None;
         side.progress = Instant::now();
-        let delivered =
-            !self.gone.load(Ordering::Acquire) && self.write_now(&mut side, response.head, body);
-        if close || side.half_closed {
+        side.answered = Some(close);
+        let delivered = self.write_now(&mut side, response.head, body);
+        self.settle(&mut side);
+        delivered
+    }
+
+    /// Ends the request in flight when its answer is written.
+    fn settle(&self, side: &mut WriteSide) {
+        if !side.queue.is_empty() {
+            return;
+        }
+        let Some(close) = side.answered.take() else { return };
+        if close || side.gone {
             self.closing.store(true, Ordering::Release);
-            self.shut_when_written(&mut side);
+            if let Some(socket) = &side.socket
+                && !side.shut
+            {
+                side.shut = true;
+                let _ = socket.shutdown(Shutdown::Write);
+            }
         }
         self.in_flight.store(false, Ordering::Release);
         if std::mem::take(&mut side.resume) {
             self.owner.post(Mail::Resume(self.token));
         }
-        delivered
     }
 
-    /// Writes as much as the socket takes and queues the rest.
+    /// Writes as much as the socket takes and queues the rest; false when the peer is gone.
     fn write_now(&self, side: &mut WriteSide, head: Vec<u8>, body: Option<Body>) -> bool {
+        let Some(socket) = side.socket.clone().filter(|_| !side.gone) else { return false };
         let mut written = 0;
         if side.queue.is_empty() {
             let slices = [IoSlice::new(&head), IoSlice::new(body.as_deref().unwrap_or_default())];
-            match retry(|| rustix::io::writev(&self.socket, &slices)) {
+            match retry(|| rustix::io::writev(&socket, &slices)) {
                 Ok(n) => written = n,
                 Err(rustix::io::Errno::AGAIN) => {}
-                Err(_) => return self.give_up(),
+                Err(_) => return give_up(side),
             }
         }
         let head_len = head.len();
@@ -191,13 +215,14 @@ impl Connection {
                 side.queue.push_back(Unsent { bytes: body, from });
             }
         }
-        if side.queue.is_empty() || self.flush(side) { true } else { self.give_up() }
+        side.queue.is_empty() || self.flush(side)
     }
 
     /// Writes queued bytes; false when the peer is gone.
     fn flush(&self, side: &mut WriteSide) -> bool {
+        let Some(socket) = side.socket.clone() else { return false };
         while let Some(unsent) = side.queue.front_mut() {
-            match retry(|| rustix::io::write(&self.socket, &unsent.bytes[unsent.from..])) {
+            match retry(|| rustix::io::write(&socket, &unsent.bytes[unsent.from..])) {
                 Ok(n) => {
                     unsent.from += n;
                     side.progress = Instant::now();
@@ -206,37 +231,25 @@ impl Connection {
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => break,
-                Err(_) => return false,
+                Err(_) => return give_up(side),
             }
         }
         self.update_interest(side);
         true
     }
 
-    /// The peer does not take what is written: end both ways, so that the owner sees a hang-up.
-    fn give_up(&self) -> bool {
-        self.gone.store(true, Ordering::Release);
-        let _ = self.socket.shutdown(Shutdown::Both);
-        false
-    }
-
-    fn shut_when_written(&self, side: &mut WriteSide) {
-        if side.queue.is_empty() && !side.shut {
-            side.shut = true;
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
-    }
-
     /// Asks the poller for what is wanted now. Level-triggered, so whoever changes it may be any
-    /// thread and nothing is missed.
+    /// thread and nothing is missed; and what nobody acts on is not asked for, or it would spin.
     fn update_interest(&self, side: &mut WriteSide) {
         let mut wanted = EventFlags::empty();
-        wanted.set(EventFlags::IN, !side.paused && !side.half_closed);
-        wanted.set(EventFlags::RDHUP, !side.half_closed);
+        wanted.set(EventFlags::IN, !side.paused && !side.drained);
+        wanted.set(EventFlags::RDHUP, !side.finished);
         wanted.set(EventFlags::OUT, !side.queue.is_empty());
-        if wanted != side.interest {
+        if wanted != side.interest
+            && let Some(socket) = &side.socket
+        {
             let data = EventData::new_u64(self.token);
-            if epoll::modify(&self.owner.epoll, &self.socket, data, wanted).is_ok() {
+            if epoll::modify(&self.owner.epoll, socket, data, wanted).is_ok() {
                 side.interest = wanted;
             }
         }
@@ -246,27 +259,26 @@ impl Connection {
     pub(super) fn on_writable(&self) -> bool {
         let mut side = self.lock();
         let alive = self.flush(&mut side);
-        if alive && self.closing() && !self.in_flight() {
-            self.shut_when_written(&mut side);
-        }
+        self.settle(&mut side);
         alive
     }
 
     /// Writes an interim response (RFC 9110 section 15.2).
     pub(super) fn interim(&self, head: &'static [u8]) {
         let mut side = self.lock();
+        side.progress = Instant::now();
         self.write_now(&mut side, head.to_vec(), None);
     }
 
-    /// Leaves `waiting` bytes of input for after the answer of the request in flight. False when
-    /// that answer is out already. `pause` stops reading until then.
+    /// Asks for [`Mail::Resume`] when the answer of the request in flight is written. False when
+    /// it is already. `pause` stops reading until then.
     pub(super) fn wait_for_answer(&self, pause: bool) -> bool {
         let mut side = self.lock();
         if !self.in_flight() {
             return false;
         }
         side.resume = true;
-        side.paused |= pause;
+        side.paused = pause;
         self.update_interest(&mut side);
         true
     }
@@ -277,21 +289,27 @@ impl Connection {
         self.update_interest(&mut side);
     }
 
-    /// The peer has sent its last byte while a request is in flight. Returns the watch of a
+    /// The peer has sent its last byte; `drained` when that was read too. Returns the watch of a
     /// parked request, whose peer then counts as gone.
-    pub(super) fn peer_finished(&self) -> Option<WatchId> {
+    pub(super) fn peer_finished(&self, drained: bool) -> Option<WatchId> {
         let mut side = self.lock();
-        side.half_closed = true;
+        side.finished = true;
+        side.drained |= drained;
         self.update_interest(&mut side);
-        side.watch.take()
+        let watch = side.watch.take();
+        // An answer that is being made just now must not count as delivered.
+        side.gone |= watch.is_some();
+        watch
     }
 
-    /// The owner forgets the connection. Returns the watch of a request parked on it.
+    /// The owner lets go of the connection. Returns the watch of a request parked on it.
     pub(super) fn abandon(&self) -> Option<WatchId> {
         let mut side = self.lock();
-        self.gone.store(true, Ordering::Release);
+        side.gone = true;
         side.queue.clear();
-        let _ = epoll::delete(&self.owner.epoll, &self.socket);
+        if let Some(socket) = side.socket.take() {
+            let _ = epoll::delete(&self.owner.epoll, &socket);
+        }
         side.watch.take()
     }
 
@@ -299,6 +317,17 @@ impl Connection {
         let side = self.lock();
         WriteStatus { unsent: !side.queue.is_empty(), shut: side.shut, progress: side.progress }
     }
+}
+
+/// The peer does not take what is written: end both ways, so that the owner sees a hang-up.
+/// False, as the answer of a write.
+fn give_up(side: &mut WriteSide) -> bool {
+    side.gone = true;
+    side.queue.clear();
+    if let Some(socket) = &side.socket {
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+    false
 }
 
 fn retry(mut call: impl FnMut() -> rustix::io::Result<usize>) -> rustix::io::Result<usize> {
@@ -316,19 +345,23 @@ fn retry(mut call: impl FnMut() -> rustix::io::Result<usize>) -> rustix::io::Res
 pub struct Responder {
     connection: Option<Arc<Connection>>,
     head_only: bool,
-    keep_alive: bool,
+    persistence: Persistence,
 }
 
 impl Responder {
-    pub(super) fn new(connection: Arc<Connection>, head_only: bool, keep_alive: bool) -> Responder {
-        Responder { connection: Some(connection), head_only, keep_alive }
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        head_only: bool,
+        persistence: Persistence,
+    ) -> Responder {
+        Responder { connection: Some(connection), head_only, persistence }
     }
 
     /// Writes the response. False when the client is known to be gone; true does not mean that it
     /// has read anything.
     pub fn send(mut self, response: Response) -> bool {
         match self.connection.take() {
-            Some(connection) => connection.answer(response, self.head_only, self.keep_alive),
+            Some(connection) => connection.answer(response, self.head_only, self.persistence),
             None => false,
         }
     }
@@ -338,7 +371,7 @@ impl Responder {
     pub fn watch(&self, id: WatchId) -> bool {
         let Some(connection) = &self.connection else { return false };
         let mut side = connection.lock();
-        if connection.gone.load(Ordering::Acquire) || side.half_closed {
+        if side.gone || side.finished {
             return false;
         }
         side.watch = Some(id);
@@ -348,8 +381,9 @@ impl Responder {
     /// Closes the connection without an answer: for a parked poll when the service stops.
     pub fn hang_up(mut self) {
         if let Some(connection) = self.connection.take() {
-            connection.lock().watch = None;
-            connection.give_up();
+            let mut side = connection.lock();
+            side.watch = None;
+            give_up(&mut side);
         }
     }
 }
@@ -358,7 +392,7 @@ impl Drop for Responder {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take() {
             let body = r#"{"message":"The service failed to answer this request."}"#;
-            connection.answer(Response::json(500, body), self.head_only, false);
+            connection.answer(Response::json(500, body), self.head_only, Persistence::Close);
         }
     }
 }

@@ -6,6 +6,7 @@
 //! sending would otherwise lose the answer to a reset.
 
 use std::any::Any;
+use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 
 use super::connection::{Connection, Responder};
 use super::framing::{Chunked, Framing};
-use super::head::{self, BadRequest, Head, bad};
+use super::head::{self, BadRequest, Head, Persistence, bad};
 use super::limits::{Charge, Counters, Limits};
 use super::listener::Permit;
 use super::message::{Body, Request, Response};
@@ -48,14 +49,22 @@ pub(super) enum Next {
 
 pub(super) struct Conversation {
     pub(super) connection: Arc<Connection>,
+    /// To read from; the connection's other handle of it is for writing.
+    socket: Arc<TcpStream>,
     stage: Stage,
     /// Received and not consumed: the start of a head, or requests that wait for their turn.
     input: Vec<u8>,
     /// How much of `input` was searched for the head's end.
     seen: usize,
+    /// What an unfinished head takes of the budget: a trusted peer's may be large.
+    held: Option<Charge>,
     /// When the present stage began.
     since: Instant,
     lingered: usize,
+    /// Whether the request that is being read is a HEAD, whose answer has no body.
+    head_only: bool,
+    /// The client's last byte was read.
+    drained: bool,
     _permit: Permit,
 }
 
@@ -84,14 +93,23 @@ enum Decoder {
 }
 
 impl Conversation {
-    pub(super) fn new(connection: Arc<Connection>, permit: Permit, now: Instant) -> Conversation {
+    pub(super) fn new(
+        connection: Connection,
+        socket: Arc<TcpStream>,
+        permit: Permit,
+        now: Instant,
+    ) -> Conversation {
         Conversation {
-            connection,
+            connection: Arc::new(connection),
+            socket,
             stage: Stage::Head,
             input: Vec::new(),
             seen: 0,
+            held: None,
             since: now,
             lingered: 0,
+            head_only: false,
+            drained: false,
             _permit: permit,
         }
     }
@@ -125,8 +143,7 @@ impl Conversation {
             // really arrived: a promise alone costs no memory, and nothing is copied twice.
             let begun = receiving.body.len() >= READ_BYTES;
             receiving.body.reserve_exact(if begun { left } else { left.min(READ_BYTES) });
-            let read =
-                rustix::io::read(&self.connection.socket, spare_capacity(&mut receiving.body))?;
+            let read = rustix::io::read(&self.socket, spare_capacity(&mut receiving.body))?;
             let excess = read.saturating_sub(left);
             let keep = receiving.body.len() - excess;
             let rest = receiving.body.split_off(keep);
@@ -135,7 +152,7 @@ impl Conversation {
             return Ok(read);
         }
         let mut scratch = std::mem::take(context.scratch);
-        let read = rustix::io::read(&self.connection.socket, spare_capacity(&mut scratch));
+        let read = rustix::io::read(&self.socket, spare_capacity(&mut scratch));
         if read.is_ok() && !scratch.is_empty() {
             if self.input.is_empty() {
                 let taken = self.consume(context, &scratch);
@@ -161,31 +178,39 @@ impl Conversation {
         }
     }
 
-    /// The answer is out and input was waiting for it.
-    pub(super) fn resume(&mut self, context: &mut Context<'_>) {
-        self.connection.resume_reading();
+    /// The answer is written and something was left for after it.
+    pub(super) fn resume(&mut self, context: &mut Context<'_>) -> Next {
         let input = std::mem::take(&mut self.input);
         self.consume_owned(context, input);
+        // Only what waits for another answer may keep the reading paused; a long head must go on.
+        if self.input.len() < READ_BYTES || !self.connection.in_flight() {
+            self.connection.resume_reading();
+        }
+        // Nothing more comes, so what is left of the input is no request.
+        close_if(self.drained && !self.connection.wait_for_answer(false))
     }
 
-    /// The client has sent its last byte.
+    /// The client has sent its last byte, and that was read.
     fn on_end(&mut self, context: &mut Context<'_>) -> Next {
-        if self.connection.in_flight() {
-            // It may still read: a caller with `shutdown(SHUT_WR)` is legal. Only a parked poll
-            // counts as gone (its watch says so), for an event must not go to a dead runtime.
-            match self.connection.peer_finished() {
-                Some(watch) => {
-                    context.handler.peer_gone(watch);
-                    return Next::Close;
-                }
-                None => return Next::Open,
+        self.drained = true;
+        if self.on_finished(context) == Next::Close {
+            return Next::Close;
+        }
+        close_if(!self.connection.wait_for_answer(false))
+    }
+
+    /// The client has sent its last byte, which may wait behind pipelined requests.
+    ///
+    /// It may still read: a caller with `shutdown(SHUT_WR)` is legal. Only a parked poll counts as
+    /// gone (its watch says so), for an event must not go to a dead runtime.
+    pub(super) fn on_finished(&mut self, context: &mut Context<'_>) -> Next {
+        match self.connection.peer_finished(self.drained) {
+            Some(watch) => {
+                context.handler.peer_gone(watch);
+                Next::Close
             }
+            None => Next::Open,
         }
-        if self.connection.write_status().unsent {
-            self.connection.peer_finished();
-            return Next::Open;
-        }
-        Next::Close
     }
 
     /// Consumes `data` as far as possible; what is left is for later.
@@ -203,15 +228,17 @@ impl Conversation {
                         return at;
                     }
                 }
-                Stage::Head if self.connection.closing() => {
-                    self.enter(Stage::Linger, context.now);
-                }
                 Stage::Head if at == data.len() => return at,
                 Stage::Head if self.connection.in_flight() => {
                     let pause = data.len() - at >= READ_BYTES;
                     if self.connection.wait_for_answer(pause) {
                         return at;
                     }
+                }
+                // Looked at after `in_flight`: another thread's answer sets it before it clears
+                // that, and a request after the last answer must not be seen.
+                Stage::Head if self.connection.closing() => {
+                    self.enter(Stage::Linger, context.now);
                 }
                 Stage::Head => match self.head(context, &data[at..]) {
                     0 => return at,
@@ -225,10 +252,12 @@ impl Conversation {
         self.stage = stage;
         self.since = now;
         self.seen = 0;
+        self.held = None;
     }
 
     /// Looks for a head at the start of `data`; 0 when it is not complete.
     fn head(&mut self, context: &mut Context<'_>, data: &[u8]) -> usize {
+        self.head_only = data.starts_with(b"HEAD ");
         let blank = head::leading_blank(data);
         if blank > 0 {
             return blank;
@@ -242,12 +271,18 @@ impl Conversation {
             if data.len() > max {
                 max = max.max(context.handler.max_head_bytes(self.connection.peer));
             }
-            return match head::too_long(data, max, context.limits) {
-                Ok(()) => 0,
-                Err(error) => self.refuse(context, error, data.len()),
-            };
+            if let Err(error) = head::too_long(data, max, context.limits) {
+                return self.refuse(context, error, data.len());
+            }
+            let held =
+                self.held.get_or_insert_with(|| Charge::new(&context.counters.buffered_bytes));
+            if !held.grow_to(data.len(), context.limits.max_buffered_bytes) {
+                return self.refuse(context, TOO_MUCH_BUFFERED, data.len());
+            }
+            return 0;
         };
         self.seen = 0;
+        self.held = None;
         let mut max = context.limits.max_head_bytes;
         if end > max {
             max = max.max(context.handler.max_head_bytes(self.connection.peer));
@@ -277,7 +312,8 @@ impl Conversation {
             Admission::Accept { max_body_bytes } => max_body_bytes,
             Admission::Refuse(response) => {
                 let body = framing != Framing::Length(0);
-                self.answer(context, response, body || !head.keep_alive());
+                let persistence = if body { Persistence::Close } else { head.persistence() };
+                self.answer(context, response, persistence);
                 return end;
             }
         };
@@ -287,7 +323,7 @@ impl Conversation {
                 Ok(length) if length <= max_body_bytes => Decoder::Length(length),
                 _ => {
                     let response = context.handler.body_too_large(&head);
-                    self.answer(context, response, true);
+                    self.answer(context, response, Persistence::Close);
                     return end;
                 }
             },
@@ -302,6 +338,9 @@ impl Conversation {
             let body = Body::charged(body.to_vec(), charge);
             self.handle(context, head, body);
             return end + length;
+        }
+        if !charge.grow_to(end, context.limits.max_buffered_bytes) {
+            return self.refuse(context, TOO_MUCH_BUFFERED, end);
         }
         if head.expects_continue() && data.len() == end {
             self.connection.interim(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -336,8 +375,8 @@ impl Conversation {
                 }
             }
         };
-        let length = receiving.body.len();
-        if !receiving.charge.grow_to(length, context.limits.max_buffered_bytes) {
+        let kept = receiving.head.len() + receiving.body.len();
+        if !receiving.charge.grow_to(kept, context.limits.max_buffered_bytes) {
             return self.refuse(context, TOO_MUCH_BUFFERED, data.len());
         }
         if done && let Stage::Body(receiving) = std::mem::replace(&mut self.stage, Stage::Head) {
@@ -356,8 +395,7 @@ impl Conversation {
 
     fn handle(&mut self, context: &mut Context<'_>, head: Head<'_>, body: Body) {
         self.connection.begin();
-        let head_only = head.method == "HEAD";
-        let responder = Responder::new(self.connection.clone(), head_only, head.keep_alive());
+        let responder = Responder::new(self.connection.clone(), self.head_only, head.persistence());
         let request = Request { head, body };
         let run = AssertUnwindSafe(|| context.handler.handle(request, responder));
         // The responder was dropped by the unwinding, which has answered 500.
@@ -374,7 +412,7 @@ impl Conversation {
             let from = self.connection.from();
             if let Ok(head) = head::parse(&receiving.head, &mut room, from, context.limits) {
                 let response = context.handler.body_too_large(&head);
-                self.answer(context, response, true);
+                self.answer(context, response, Persistence::Close);
             }
         }
         taken
@@ -388,17 +426,28 @@ impl Conversation {
         if error.status == 503 {
             response.push_header("Retry-After", "1");
         }
-        self.answer(context, response, true);
+        self.answer(context, response, Persistence::Close);
         taken
     }
 
-    /// Answers without a handler; with `close` what the client still sends is thrown away.
-    fn answer(&mut self, context: &mut Context<'_>, response: Response, close: bool) {
+    /// Answers without a handler; after the last answer what still comes is thrown away.
+    fn answer(&mut self, context: &mut Context<'_>, response: Response, persistence: Persistence) {
         self.connection.begin();
-        Responder::new(self.connection.clone(), false, !close).send(response);
-        if close {
+        Responder::new(self.connection.clone(), self.head_only, persistence).send(response);
+        if persistence == Persistence::Close {
             self.enter(Stage::Linger, context.now);
         }
+    }
+
+    /// A handler panicked outside [`Handler::handle`], where no responder's drop answers.
+    pub(super) fn fail(&mut self, context: &mut Context<'_>) -> Next {
+        if self.connection.in_flight() {
+            return Next::Close;
+        }
+        self.connection.begin();
+        drop(Responder::new(self.connection.clone(), self.head_only, Persistence::Close));
+        self.enter(Stage::Linger, context.now);
+        Next::Open
     }
 
     /// The regular look at deadlines.
@@ -417,12 +466,10 @@ impl Conversation {
         }
         match &self.stage {
             Stage::Body(_) if waited(self.since) > limits.body_timeout => {
-                self.refuse(context, bad(408, "The request's body did not arrive in time."), 0);
-                Next::Open
+                self.time_out(context, "The request's body did not arrive in time.")
             }
             Stage::Head if self.seen > 0 && waited(self.since) > limits.head_timeout => {
-                self.refuse(context, bad(408, "The request's head did not arrive in time."), 0);
-                Next::Open
+                self.time_out(context, "The request's head did not arrive in time.")
             }
             Stage::Head if self.seen == 0 => {
                 // `since` is the connection's start until its first answer.
@@ -434,6 +481,12 @@ impl Conversation {
             _ => Next::Open,
         }
     }
+
+    fn time_out(&mut self, context: &mut Context<'_>, message: &'static str) -> Next {
+        self.input = Vec::new();
+        self.refuse(context, bad(408, message), 0);
+        Next::Open
+    }
 }
 
 fn close_if(close: bool) -> Next {
@@ -441,4 +494,4 @@ fn close_if(close: bool) -> Next {
 }
 
 const TOO_MUCH_BUFFERED: BadRequest =
-    bad(503, "This service holds as many request bodies as it may; try again.");
+    bad(503, "This service holds as many unfinished requests and bodies as it may; try again.");

@@ -48,24 +48,37 @@ impl<'a> Head<'a> {
     }
 
     /// Whether the connection may carry another request after this one (RFC 9112 section 9.3).
-    pub(super) fn keep_alive(&self) -> bool {
-        let mut keep = self.minor >= 1;
+    pub(super) fn persistence(&self) -> Persistence {
+        let mut asked = false;
         for value in self.all("connection") {
             for option in value.split(|&byte| byte == b',') {
                 let option = option.trim_ascii();
                 if option.eq_ignore_ascii_case(b"close") {
-                    return false;
+                    return Persistence::Close;
                 }
-                keep |= option.eq_ignore_ascii_case(b"keep-alive");
+                asked |= option.eq_ignore_ascii_case(b"keep-alive");
             }
         }
-        keep
+        match (self.minor, asked) {
+            (0, false) => Persistence::Close,
+            (0, true) => Persistence::KeepAndSay,
+            _ => Persistence::Keep,
+        }
     }
 
     pub(super) fn expects_continue(&self) -> bool {
         self.minor >= 1
             && self.header("expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
     }
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Persistence {
+    Close,
+    Keep,
+    /// A client of HTTP/1.0 that asked for it believes in it only when it is told so.
+    KeepAndSay,
 }
 
 /// Why a head was refused: the status and the sentence for the client.
@@ -228,7 +241,7 @@ mod tests {
         assert_eq!(head.header_str("X-a"), Some("v"));
         assert_eq!(head.all("x-A").count(), 2);
         assert_eq!(head.header("nope"), None);
-        assert!(head.keep_alive());
+        assert_eq!(head.persistence(), Persistence::Keep);
     }
 
     #[test]
@@ -282,14 +295,19 @@ mod tests {
 
     #[test]
     fn connection_options_decide_on_keep_alive() {
-        let keep = |head: &str| {
+        let persistence = |head: &str| {
             let mut room = header_room();
-            parse(head.as_bytes(), &mut room, from(), &limits()).unwrap().keep_alive()
+            parse(head.as_bytes(), &mut room, from(), &limits()).unwrap().persistence()
         };
-        assert!(keep("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
-        assert!(!keep("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade, Close\r\n\r\n"));
-        assert!(!keep("GET / HTTP/1.0\r\n\r\n"));
-        assert!(keep("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"));
+        let cases = [
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", Persistence::Keep),
+            ("GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade, Close\r\n\r\n", Persistence::Close),
+            ("GET / HTTP/1.0\r\n\r\n", Persistence::Close),
+            ("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", Persistence::KeepAndSay),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(persistence(head), expected, "{head:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct Limits {
     pub max_header_count: usize,
     /// Bytes of a request target: 414 beyond.
     pub max_uri_bytes: usize,
-    /// Bytes of all bodies that are being received or held: 503 beyond.
+    /// Bytes of all bodies that are being received or held, and of unfinished heads: 503 beyond.
     pub max_buffered_bytes: usize,
     /// From the first byte of a connection or head to the head's end: 408 and close.
     pub head_timeout: Duration,

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::head::Head;
+use super::head::{Head, Persistence};
 use super::limits::Charge;
 use crate::observe::time;
 
@@ -111,8 +111,8 @@ impl Response {
         self
     }
 
-    /// Ends the head: date, length, connection option. `close` as decided by both sides.
-    pub(super) fn finish(&mut self, close: bool) {
+    /// Ends the head: date, length, connection option as decided by both sides.
+    pub(super) fn finish(&mut self, persistence: Persistence) {
         self.head.extend_from_slice(b"Date: ");
         date_into(&mut self.head);
         // RFC 9110 section 8.6: no Content-Length in 1xx and 204.
@@ -120,11 +120,17 @@ impl Response {
             let length = self.body.as_ref().map_or(0, |body| body.len());
             let _ = write!(self.head, "\r\nContent-Length: {length}");
         }
-        self.head.extend_from_slice(if close {
-            b"\r\nConnection: close\r\n\r\n".as_slice()
-        } else {
-            b"\r\n\r\n".as_slice()
+        self.head.extend_from_slice(match persistence {
+            Persistence::Close => b"\r\nConnection: close\r\n\r\n".as_slice(),
+            Persistence::Keep => b"\r\n\r\n".as_slice(),
+            Persistence::KeepAndSay => b"\r\nConnection: keep-alive\r\n\r\n".as_slice(),
         });
+    }
+
+    /// The body to write. A 204 has none, whatever it was given: the client would take it for the
+    /// next answer (RFC 9112 section 6.3).
+    pub(super) fn take_body(&mut self) -> Option<Body> {
+        self.body.take().filter(|_| self.status != 204)
     }
 }
 
@@ -178,7 +184,7 @@ mod tests {
     #[test]
     fn a_value_cannot_start_another_field() {
         let mut response = Response::new(200).header("X-A", "b\r\nX-Evil: c\0");
-        response.finish(false);
+        response.finish(Persistence::Keep);
         let text = String::from_utf8(response.head).unwrap();
         assert!(text.contains("X-A: b  X-Evil: c \r\n"), "{text}");
     }
@@ -186,12 +192,12 @@ mod tests {
     #[test]
     fn a_response_says_its_length_and_date() {
         let mut response = Response::json(404, "{}");
-        response.finish(true);
+        response.finish(Persistence::Close);
         let text = String::from_utf8(response.head).unwrap();
         assert!(text.starts_with("HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"));
         assert!(text.ends_with(" GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\n"), "{text}");
         let mut none = Response::new(204);
-        none.finish(false);
+        none.finish(Persistence::Keep);
         assert!(!String::from_utf8(none.head).unwrap().contains("Content-Length"));
     }
 }

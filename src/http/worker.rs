@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -124,10 +125,7 @@ impl Worker {
             match mail {
                 Mail::Accepted(socket, peer, permit) => self.open(socket, peer, permit, now),
                 Mail::Resume(token) => {
-                    self.with(token, now, |conversation, context| {
-                        conversation.resume(context);
-                        Next::Open
-                    });
+                    self.with(token, now, |conversation, context| conversation.resume(context));
                 }
                 Mail::Stop => self.stopping = Some(now),
             }
@@ -142,9 +140,10 @@ impl Worker {
         let slot = &mut self.slots[index];
         slot.generation = slot.generation.wrapping_add(1) & 0x7fff_ffff;
         let token = token(index, slot.generation);
-        match Connection::new(socket, peer, token, self.mailbox.clone(), now) {
+        let socket = Arc::new(socket);
+        match Connection::new(socket.clone(), peer, token, self.mailbox.clone(), now) {
             Ok(connection) => {
-                slot.conversation = Some(Conversation::new(Arc::new(connection), permit, now));
+                slot.conversation = Some(Conversation::new(connection, socket, permit, now));
             }
             Err(error) => {
                 log::warn!("a connection of {peer} could not be watched: {error}");
@@ -161,8 +160,12 @@ impl Worker {
             if flags.contains(EventFlags::OUT) && !conversation.connection.on_writable() {
                 return Next::Close;
             }
-            if flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
+            if flags.contains(EventFlags::IN) {
                 return conversation.on_readable(context);
+            }
+            // Without input: reading is paused, and what waits in the socket stays there.
+            if flags.contains(EventFlags::RDHUP) {
+                return conversation.on_finished(context);
             }
             Next::Open
         });
@@ -188,12 +191,24 @@ impl Worker {
             scratch: &mut self.scratch,
             now,
         };
-        if act(conversation, &mut context) == Next::Close {
-            if let Some(watch) = conversation.connection.abandon() {
-                self.handler.peer_gone(watch);
-            }
+        // One request's panic must not end the thread that all the others live on.
+        let acted = catch_unwind(AssertUnwindSafe(|| act(conversation, &mut context)));
+        let next = acted.unwrap_or_else(|_| {
+            Counters::add(&self.counters.panics);
+            log::error!("a handler panicked; its connection is closed");
+            *context.scratch = Vec::with_capacity(READ_BYTES); // the unwinding has dropped it
+            conversation.fail(&mut context)
+        });
+        if next == Next::Close {
+            let watch = conversation.connection.abandon();
             slot.conversation = None;
             self.free.push(index);
+            if let Some(watch) = watch
+                && catch_unwind(AssertUnwindSafe(|| self.handler.peer_gone(watch))).is_err()
+            {
+                Counters::add(&self.counters.panics);
+                log::error!("a handler panicked over a client that had gone");
+            }
         }
     }
 
