@@ -7,7 +7,7 @@ mod http_support;
 
 use std::time::Duration;
 
-use http_support::{limits, serve, statuses, until};
+use http_support::{MAX_BODY, limits, serve, statuses, until};
 use lambda_runtime_api_server::http::Response;
 
 #[test]
@@ -196,7 +196,7 @@ fn bodies_arrive_whole_one_byte_at_a_time_and_in_large_pieces() {
         client.send(&[byte]);
     }
     assert_eq!(client.answer().body, b"hello");
-    let body: Vec<u8> = (0..6u32 << 20).map(|n| (n % 251) as u8).collect();
+    let body: Vec<u8> = (0..=250).cycle().take(MAX_BODY).collect();
     client.send(
         format!("POST /l HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(),
     );

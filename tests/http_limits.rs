@@ -5,7 +5,6 @@
 
 mod http_support;
 
-use std::io::Write;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -13,13 +12,6 @@ use http_support::{MAX_BODY, limits, serve, statuses, until};
 use lambda_runtime_api_server::http::{Limits, Response};
 
 const SHORT: Duration = Duration::from_millis(300);
-
-/// Resident kilobytes of this process.
-fn resident_kb() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
 
 #[test]
 fn a_promised_length_costs_nothing_and_is_refused_before_the_body() {
@@ -42,22 +34,6 @@ fn heads_are_bounded_in_bytes_fields_and_target() {
     assert_eq!(statuses(&service.exchange(long.as_bytes())), [414]);
     let whole = format!("GET / HTTP/1.1\r\nHost: h\r\nA: {}\r\n\r\n", "a".repeat(65 << 10));
     assert_eq!(statuses(&service.exchange(whole.as_bytes())), [431]);
-    for start in ["GET / HTTP/1.1\r\nHost: h\r\nA: ", "GET /"] {
-        let mut client = service.client();
-        client.send(start.as_bytes());
-        let before = resident_kb();
-        let part = [b'a'; 64 << 10];
-        // The server answers after the limit and throws the rest away, up to its patience.
-        for _ in 0..400 {
-            if client.socket.write_all(&part).is_err() {
-                break;
-            }
-        }
-        // Other tests of this process allocate too; the 25 MB sent here would still show.
-        assert!(resident_kb() < before + (20 << 10), "an endless head is kept");
-        assert_eq!(client.answer().status, if start.len() > 5 { 431 } else { 414 });
-        assert_eq!(client.rest(), b"");
-    }
     assert_eq!(service.seen.count(), 0);
 }
 
@@ -93,7 +69,7 @@ fn what_comes_too_slowly_is_answered_408() {
         assert!(answer.closes());
         assert_eq!(client.rest(), b"");
     }
-    assert_eq!(service.seen.pending.load(SeqCst), 0);
+    until("the tokens are dropped", || service.seen.pending.load(SeqCst) == 0);
     assert_eq!(service.seen.count(), 0);
 }
 

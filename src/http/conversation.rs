@@ -24,6 +24,8 @@ use super::{Admission, Handler};
 
 /// Input of one read, and how much pipelined input may wait for an answer.
 pub(super) const READ_BYTES: usize = 64 << 10;
+/// A body's buffer grows rather than be read into in smaller pieces than this.
+const SMALL_READ_BYTES: usize = 4 << 10;
 /// How much of one large body is read before other connections get their turn.
 const TURN_BYTES: usize = 1 << 20;
 /// How long, and how much, a client may go on sending after its last answer.
@@ -142,7 +144,10 @@ impl Conversation {
             // Straight into the body's own buffer. It is made as large as promised once so much has
             // really arrived: a promise alone costs no memory, and nothing is copied twice.
             let begun = receiving.body.len() >= READ_BYTES;
-            receiving.body.reserve_exact(if begun { left } else { left.min(READ_BYTES) });
+            let spare = receiving.body.capacity() - receiving.body.len();
+            if begun || spare < left.min(SMALL_READ_BYTES) {
+                receiving.body.reserve_exact(if begun { left } else { left.min(READ_BYTES) });
+            }
             let read = rustix::io::read(&self.socket, spare_capacity(&mut receiving.body))?;
             let excess = read.saturating_sub(left);
             let keep = receiving.body.len() - excess;
