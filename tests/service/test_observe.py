@@ -104,6 +104,8 @@ def test_health_follows_the_engine(make_service, tmp_path):
 
 def test_status(service, function):
     assert service.invoke(function, {"op": "where"}).status == 200
+    # The caller has its answer before the runtime has asked for its next event.
+    wait_for(lambda: service.http("GET", "/status").json()["containers"]["idle"] >= 1, 5, "the sandbox is idle")
     answer = service.http("GET", "/status")
     assert answer.status == 200
     told = answer.json()
