@@ -101,7 +101,8 @@ class Service:
         tables = {
             "server": {"address": "0.0.0.0", "port": self.port},
             "storage": {"path": str(self.directory / "storage")},
-            "docker": {"network_name": self.network, "container_prefix": self.prefix},
+            # Without a base image of the default name, which would stay on the tester's Engine.
+            "docker": {"network_name": self.network, "container_prefix": self.prefix, "base_image": ""},
             "execution": {"max_concurrent_executions": 10},
         }
         for table, values in overrides.items():

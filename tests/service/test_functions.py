@@ -8,6 +8,7 @@ from pathlib import Path
 import botocore.exceptions
 import pytest
 
+from conftest import build_function, build_image
 from harness import REGION, ROLE, environment, wait_for
 
 
@@ -193,3 +194,15 @@ def test_functions_are_kept_over_a_restart(make_service, image):
     }
     assert service.http("GET", "/2015-03-31/functions/dropped").status == 404
     assert service.invoke("kept", {"op": "where"}).status == 200
+
+
+def test_a_static_program_on_the_services_own_base_image(run_id, make_service, tmp_path):
+    base = f"{run_id}-base:al2023"
+    service = make_service(docker={"base_image": base})
+    dockerfile = tmp_path / "Dockerfile"
+    dockerfile.write_text(f"FROM {base}\nCOPY bootstrap /var/task/bootstrap\n")
+    name = service.create("based", build_image(f"{run_id}-based:1", dockerfile, build_function()))
+    answer = service.invoke(name, {"op": "echo", "n": 1})
+    assert answer.json()["event"] == {"op": "echo", "n": 1}
+    fs = service.invoke(name, {"op": "fs"}).json()
+    assert fs, "the program sees its file system"
