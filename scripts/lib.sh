@@ -59,7 +59,7 @@ install_packages() {
 # What a build needs beyond Rust itself: a linker, and the C library to link statically.
 ensure_build_tools() {
     command -v cargo >/dev/null || die "cargo is not in PATH: this project is built with Rust 1.90 or later" \
-        "Install it from https://rustup.rs and open a new shell, then run this again."
+        "Install it with rustup or from your distribution and open a new shell, then run this again."
     command -v cc >/dev/null || install_packages gcc libc6-dev
     command -v curl >/dev/null || install_packages curl ca-certificates
 }

@@ -59,6 +59,10 @@ step "Tools and the Docker Engine"
 ensure_build_tools
 # The unit tests need no Engine, but some of the crate's integration tests do.
 ensure_docker
+# A static shell for the Engine tests' images; without it those that run a program are left out.
+if [[ ! -x /bin/busybox ]] && is_root && command -v apt-get >/dev/null; then
+    install_packages busybox-static
+fi
 
 if [[ $unit == yes ]]; then
     step "cargo test --workspace"
