@@ -36,7 +36,7 @@ macro_rules! ranges {
 ranges! {
     /// Port 0 (any free one) is refused: containers have to be told where to call.
     PORT = "server.port": 8080, 1..=65535;
-    /// 0 means `MAX_DEFAULT_WORKERS` or twice the CPUs, whichever is less.
+    /// 0 means one for each CPU, at least 2 and at most `MAX_DEFAULT_WORKERS`.
     WORKERS = "server.workers": 0, 0..=64;
     BLOCKING_THREADS = "server.blocking_threads": 8, 1..=256;
     MAX_WAITING_CALLS = "server.max_waiting_calls": 256, 1..=65536;

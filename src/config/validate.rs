@@ -222,7 +222,7 @@ fn workers(configured: usize) -> usize {
     match configured {
         0 => {
             let cpus = thread::available_parallelism().map_or(1, |cpus| cpus.get());
-            (2 * cpus).min(ranges::MAX_DEFAULT_WORKERS)
+            cpus.clamp(2, ranges::MAX_DEFAULT_WORKERS)
         }
         count => count,
     }
