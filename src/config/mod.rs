@@ -57,7 +57,7 @@ pub struct Http {
     pub max_connections: usize,
     pub max_connections_per_address: usize,
     pub max_head_bytes: usize,
-    /// The same for known sandboxes, whose error headers are longer.
+    /// The same for known sandboxes and loopback; runtimes' error headers are longer.
     pub max_sandbox_head_bytes: usize,
     pub max_header_count: usize,
     pub max_uri_bytes: usize,
@@ -65,7 +65,7 @@ pub struct Http {
     pub max_buffered_bytes: usize,
     /// From the first byte of a head to its end.
     pub head_timeout: Duration,
-    /// Between two reads of a body.
+    /// From the end of a head to the end of its body.
     pub body_timeout: Duration,
     /// How long a client may take none of its answer.
     pub write_timeout: Duration,
