@@ -35,6 +35,8 @@ fn run() -> Result<(), Failed> {
         Command::Version => say(VERSION),
         Command::CheckConfig { config } => {
             let config = load(config.as_deref())?;
+            let rust_log = std::env::var("RUST_LOG").ok();
+            observe::log::check(rust_log.as_deref()).map_err(|error| usage(&error))?;
             let from = config
                 .file
                 .map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
@@ -64,8 +66,8 @@ fn serve(config: &Config) -> Result<(), Failed> {
     let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
     let mut signals = signals().map_err(|error| failed(&error))?;
     match &config.file {
-        Some(file) => log::info!("version {}, configuration {}", VERSION, file.display()),
-        None => log::info!("version {VERSION}, no configuration file: defaults"),
+        Some(file) => log::info!("{VERSION}, configuration {}", file.display()),
+        None => log::info!("{VERSION}, no configuration file: defaults"),
     }
     let service = Service::start(config).map_err(|error| failed(&error))?;
     wait(&mut signals);

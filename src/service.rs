@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -41,7 +41,12 @@ pub enum StartError {
     Registry(FunctionError),
     Engine(EngineError),
     Network(NetworkError),
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// The network's gateway is no address of this service.
+    NotOnTheHostsNetwork(Ipv4Addr),
     Http(http::StartError),
     Thread(io::Error),
 }
@@ -54,6 +59,11 @@ impl fmt::Display for StartError {
             StartError::Engine(error) => write!(f, "{error}"),
             StartError::Network(error) => write!(f, "{error}"),
             StartError::Http(error) => write!(f, "{error}"),
+            StartError::NotOnTheHostsNetwork(gateway) => write!(
+                f,
+                "sandboxes could not reach this service: their network's gateway {gateway} is not \
+                 an address of it; in a container, run it with --network host"
+            ),
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
             StartError::Listen { address, source } => {
                 write!(f, "cannot listen on {address}: ")?;
@@ -89,6 +99,7 @@ impl std::error::Error for StartError {
             StartError::Network(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
+            StartError::NotOnTheHostsNetwork(_) => None,
         }
     }
 }
@@ -124,8 +135,19 @@ impl Service {
                 listeners.push(listen(SocketAddr::new(gateway, config.server.port))?);
                 gateway
             }
-            address if address.is_unspecified() => IpAddr::V4(network.gateway),
-            address => address,
+            address if address.is_unspecified() => {
+                on_the_hosts_network(network.gateway)?;
+                IpAddr::V4(network.gateway)
+            }
+            // The host's own processes are known by calling from a loopback address.
+            address => {
+                let loopback = match address {
+                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+                };
+                listeners.push(listen(SocketAddr::new(loopback, config.server.port))?);
+                address
+            }
         };
         let runtime_api = SocketAddr::new(runtime_host, config.server.port).to_string();
         log::info!("sandboxes reach the Runtime API at {runtime_api} on network {}", network.name);
@@ -243,6 +265,17 @@ fn connect(config: &Config) -> Result<Engine, StartError> {
     let version = engine.version().map_err(StartError::Engine)?;
     log::info!("Docker Engine {} at {}", version.version, config.docker.socket.display());
     Ok(engine)
+}
+
+/// Whether the sandboxes' gateway is an address of this host as the service sees it. It is not in
+/// a container without the host's network, where no sandbox would ever be heard of.
+fn on_the_hosts_network(gateway: Ipv4Addr) -> Result<(), StartError> {
+    match UdpSocket::bind((gateway, 0)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(StartError::NotOnTheHostsNetwork(gateway))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn wanted_network(config: &Config, owner: &str) -> Wanted {

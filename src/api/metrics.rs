@@ -51,7 +51,7 @@ impl Api {
             &durations,
             &bounds,
         );
-        let help = "From the start of a container to its runtime's first request for an event.";
+        let help = "From asking the Engine to start a container to its runtime's first request for an event.";
         let inits = self.metrics.init.snapshot();
         out.family("lambda_init_duration_seconds", Kind::Histogram, help).histogram(
             &[],

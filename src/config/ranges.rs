@@ -46,7 +46,7 @@ ranges! {
     MAX_HEAD_BYTES = "http.max_head_bytes": 65536, 1024..=1048576;
     /// Runtimes put stack traces into headers of error posts: 300 KB were seen.
     MAX_SANDBOX_HEAD_BYTES = "http.max_sandbox_head_bytes": 1048576, 8192..=16777216;
-    MAX_HEADER_COUNT = "http.max_header_count": 100, 16..=1000;
+    MAX_HEADER_COUNT = "http.max_header_count": 100, 16..=128;
     MAX_URI_BYTES = "http.max_uri_bytes": 16384, 256..=65536;
     /// The least holds two payloads of the largest size, one coming in and one going out.
     MAX_BUFFERED_MB = "http.max_buffered_mb": 512, 16..=65536;

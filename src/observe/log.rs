@@ -47,6 +47,11 @@ impl std::error::Error for LogError {
     }
 }
 
+/// Whether [`init`] would take this value of `RUST_LOG`.
+pub fn check(rust_log: Option<&str>) -> Result<(), LogError> {
+    Filter::parse(rust_log.unwrap_or_default()).map(|_| ()).map_err(LogError::Filter)
+}
+
 /// Starts logging with the value of `RUST_LOG`; None and the empty text mean `info`.
 pub fn init(rust_log: Option<&str>) -> Result<(), LogError> {
     let filter = Filter::parse(rust_log.unwrap_or_default()).map_err(LogError::Filter)?;

@@ -193,28 +193,29 @@ impl Launcher {
         Ok(id)
     }
 
-    /// The image of a function, as it was when it was first started.
+    /// The image that the function had when it was made ready.
     fn image(&self, function: &Function) -> Result<Arc<Image>, StartError> {
         let Code::Image { uri, .. } = &function.code;
+        let id = format!("sha256:{}", function.code_sha256);
         let known = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = known().get(uri) {
+        if let Some(image) = known().get(&id) {
             return Ok(image.clone());
         }
-        let image = self.engine.image(uri)?.ok_or_else(|| {
-            StartError::Failed(format!("image {uri} is not on the Engine any more"))
+        let image = self.engine.image(&id)?.ok_or_else(|| {
+            StartError::Failed(format!("image {uri} ({id}) is not on the Engine any more"))
         })?;
         let image = Arc::new(image);
         let mut images = known();
         if images.len() >= KNOWN_IMAGES {
             images.clear();
         }
-        images.insert(uri.clone(), image.clone());
+        images.insert(id, image.clone());
         Ok(image)
     }
 
     /// What was remembered of an image is not true any more.
-    pub fn forget_image(&self, uri: &str) {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(uri);
+    fn forget_image(&self, id: &str) {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// Somebody has removed the network: it is made again, with the gateway that the running

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use crate::dispatch::Target;
 use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode};
-use crate::function::model::{Code, Function};
+use crate::function::model::Function;
 use crate::observe::time::Civil;
 
 /// Lambda's own limits of processes and of open files.
@@ -45,7 +45,6 @@ pub(super) fn container(
     address: Option<Ipv4Addr>,
     now: SystemTime,
 ) -> ContainerSpec {
-    let Code::Image { uri, .. } = &function.code;
     let config = function.image_config.clone().unwrap_or_default();
     let entrypoint = config.entry_point.filter(|words| !words.is_empty());
     // The Engine drops the image's command when the entry point is replaced; Lambda doesn't.
@@ -56,7 +55,8 @@ pub(super) fn container(
     let handler = command.as_ref().or(Some(&image.command)).and_then(|words| words.first());
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     ContainerSpec {
-        image: uri.clone(),
+        // By its id: a tag that was given to another image meanwhile is not this function's.
+        image: image.id.clone(),
         env: environment(common, target, function, handler.map(String::as_str), now),
         labels: [
             label(super::OWNER_LABEL, &common.owner),
