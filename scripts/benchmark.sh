@@ -15,7 +15,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick= peers= pinned= service=1 cold=1
+quick='' peers='' pinned='' service=1 cold=1
 for argument in "$@"; do
     case $argument in
         --quick) quick=1 ;;
@@ -151,6 +151,7 @@ install_peers() {
         say "without cargo-lambda: pip cannot install it"
     if [[ ! -x $venv/aws-lambda-rie ]]; then
         # The wheel without its dependencies: only the emulator inside is wanted.
+        # shellcheck disable=SC2015 # whichever of the two fails, the emulator is not there
         timeout 300 "$venv/bin/pip" download -q --no-deps -d "$work/sam" aws-sam-cli &&
             python3 - "$work/sam" "$venv/aws-lambda-rie" <<'PY' || say "without AWS RIE: not in PyPI's aws-sam-cli wheel"
 import glob, os, platform, sys, zipfile
