@@ -30,6 +30,10 @@ Environment:
   LAMBDA_RUNTIME_API_HOST  IP address to listen on, over [server] address
   LAMBDA_RUNTIME_API_PORT  port to listen on, over [server] port
   DOCKER_HOST              the Engine's socket as unix:///path, over [docker] socket
+  AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL
+                           where code is fetched from S3, over [aws] endpoint_url
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+                           as whom, over [aws] access_key_id and secret_access_key_file
   RUST_LOG                 a level (off, error, warn, info, debug, trace) or target=level,
                            separated by commas, such as info,docker=debug; default info
 

@@ -36,6 +36,12 @@ pub enum ConfigError {
     UnknownKey { place: Place, key: String, nearest: Option<String> },
     /// A value of the wrong type or out of its range.
     Value { place: Place, key: String, value: String, allowed: String },
+    /// The file of a secret cannot be read, or holds none.
+    SecretFile { file: String, source: io::Error },
+    /// A secret that cannot be one. Its value is not told.
+    Secret { name: &'static str, limit: u64 },
+    /// One half of a pair: what is set, and what is not.
+    Alone(&'static str, &'static str),
 }
 
 impl fmt::Display for ConfigError {
@@ -63,6 +69,17 @@ impl fmt::Display for ConfigError {
             ConfigError::Value { place, key, value, allowed } => {
                 write!(f, "{place}: {key} = {} is not allowed: must be {allowed}", shown(value))
             }
+            ConfigError::SecretFile { file, source } => {
+                write!(f, "{}: cannot read the secret access key: {source}", shown(file))
+            }
+            ConfigError::Secret { name, limit } => write!(
+                f,
+                "environment: {name} is not allowed: must be 1 to {limit} printable characters \
+                 without spaces"
+            ),
+            ConfigError::Alone(one, other) => {
+                write!(f, "{one} is set without {other}: set both or none")
+            }
         }
     }
 }
@@ -70,7 +87,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConfigError::Read { source, .. } => Some(source),
+            ConfigError::Read { source, .. } | ConfigError::SecretFile { source, .. } => {
+                Some(source)
+            }
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a `Config` is complete and within its ranges, so nobody checks it again; each key's
 //! unit is in its name; an unknown key is an error. Nothing here knows another folder, and nothing
-//! but `load` does I/O. The environment goes over the file, the file over the defaults.
+//! but `load` does I/O (and `aws`, which reads a secret's file). The environment goes over the file, the file over the defaults.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod arguments;
+mod aws;
 mod error;
 mod ranges;
 mod raw;
+mod runtimes;
 mod subnet;
 mod text;
 mod validate;
 
+pub use aws::{Aws, Credentials, Endpoint, Secret};
 pub use error::{ConfigError, Place};
+pub use runtimes::Runtimes;
 pub use subnet::Subnet;
 
 /// Read when no file is named, if it exists in the working directory.
@@ -37,6 +41,7 @@ pub struct Config {
     pub storage: Storage,
     pub docker: Docker,
     pub execution: Execution,
+    pub runtimes: Runtimes,
     pub aws: Aws,
 }
 
@@ -107,13 +112,6 @@ pub struct Execution {
     pub idle_timeout: Duration,
     pub max_parallel_starts: usize,
     pub shutdown_grace: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Aws {
-    pub region: String,
-    /// 12 digits, leading zeros included.
-    pub account_id: String,
 }
 
 /// Reads and validates the configuration.

@@ -3,6 +3,7 @@
 //! Values keep their place in the text and are not judged here, so that `validate` can answer a
 //! wrong type and a wrong range with the same sentence. A key that is not listed below is refused.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Place, nearest, shown};
+use super::runtimes;
 
 /// A value of any type together with its place in the text.
 pub(super) type Setting = Spanned<toml::Value>;
@@ -20,7 +22,11 @@ macro_rules! sections {
         /// The whole file; a section or key that is missing is `None` or all `None`.
         #[derive(Debug, Default, Deserialize)]
         #[serde(deny_unknown_fields, default, expecting = "sections such as [server]")]
-        pub(super) struct RawConfig { $(pub(super) $section: $type,)+ }
+        pub(super) struct RawConfig {
+            $(pub(super) $section: $type,)+
+            /// The one section whose keys are words of another model; its own file judges them.
+            pub(super) runtimes: BTreeMap<String, Setting>,
+        }
 
         $(
             #[derive(Debug, Default, Deserialize)]
@@ -50,7 +56,9 @@ sections! {
         max_concurrent_executions, max_memory_mb, max_cpu_shares, init_timeout_ms,
         idle_timeout_ms, max_parallel_starts, shutdown_grace_ms,
     }
-    aws: RawAws { region, account_id }
+    aws: RawAws {
+        region, account_id, endpoint_url, access_key_id, secret_access_key_file,
+    }
 }
 
 /// A text with the name of the file that it comes from, for the places in errors.
@@ -117,6 +125,9 @@ impl Source<'_> {
 }
 
 fn known(path: &[String]) -> bool {
+    if path.first().is_some_and(|section| section == runtimes::SECTION) {
+        return true;
+    }
     KEYS.iter().any(|(section, keys)| match path {
         [name] => name == section,
         [name, key, ..] => name == section && keys.contains(&key.as_str()),

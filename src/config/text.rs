@@ -116,6 +116,31 @@ pub(super) fn account_id(text: &str) -> Option<String> {
     fits.then(|| text.to_owned())
 }
 
+pub(super) const ENDPOINT_URL: &str = "http://host or http://host:port; TLS is not built in, so \
+     name a local plain endpoint, or a proxy that speaks TLS for it";
+
+/// A host's name, or an IPv4 address, which looks like one.
+pub(super) fn host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+pub(super) const ACCESS_KEY_ID: &str =
+    "at most 128 letters, digits, '_', '-' or '.', or \"\" for none";
+
+/// AWS's have 20 letters and digits; other services' keys are names. An empty one is none.
+pub(super) fn access_key_id(text: &str) -> Option<Option<String>> {
+    let fits = text.len() <= 128
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    fits.then(|| Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+pub(super) const SECRET_FILE: &str =
+    "an absolute path of at most 4095 bytes without control characters, or \"\" for none";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Raw values -> `Config`: each value is checked against its range or rule, missing ones become
-//! defaults, the environment goes last. It does no I/O but asks how many CPUs there are.
+//! defaults, the environment goes last. It does no I/O but asks how many CPUs there are
+//! (and `aws` reads the file of a secret).
 
 use std::thread;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
-use super::{Aws, Config, Docker, Execution, Http, Server, Storage, Subnet, text};
+use super::{Config, Docker, Execution, Http, Server, Storage, Subnet, aws, runtimes, text};
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
 const HOST_VARIABLE: &str = "LAMBDA_RUNTIME_API_HOST";
@@ -21,6 +22,8 @@ pub(super) fn config(
 ) -> Result<Config, ConfigError> {
     let raw = source.parse()?;
     let check = Check { source };
+    let docker = docker(&check, &raw.docker)?;
+    let runtimes = runtimes::runtimes(source, &raw.runtimes, &docker.base_image)?;
     let mut config = Config {
         file: None,
         server: Server {
@@ -59,16 +62,10 @@ pub(super) fn config(
                 .text("storage.path", &raw.storage.path, text::PATH, text::path)?
                 .unwrap_or_else(|| text::DEFAULT_STORAGE_PATH.into()),
         },
-        docker: docker(&check, &raw.docker)?,
+        docker,
         execution: execution(&check, &raw.execution)?,
-        aws: Aws {
-            region: check
-                .text("aws.region", &raw.aws.region, text::REGION, text::region)?
-                .unwrap_or_else(|| text::DEFAULT_REGION.to_owned()),
-            account_id: check
-                .text("aws.account_id", &raw.aws.account_id, text::ACCOUNT_ID, text::account_id)?
-                .unwrap_or_else(|| text::DEFAULT_ACCOUNT_ID.to_owned()),
-        },
+        runtimes,
+        aws: aws::aws(&check, &raw.aws, env)?,
     };
     override_by(env, &mut config)?;
     Ok(config)
@@ -150,7 +147,7 @@ fn override_by(
 }
 
 /// Reads single settings; knows the text for the places in its errors.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     source: Source<'a>,
 }
 
@@ -198,7 +195,7 @@ impl Check<'_> {
         })
     }
 
-    fn text<T>(
+    pub(super) fn text<T>(
         &self,
         key: &str,
         setting: &Option<Setting>,
