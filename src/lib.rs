@@ -13,6 +13,7 @@
 //! | [`sandbox`] | containers and their lives |
 //! | [`docker`] | the Engine client |
 //! | [`observe`] | log lines, metrics, the process's own figures |
+//! | [`sigv4`] | signatures of requests, as text |
 //! | [`service`] | wires them, starts and stops them in order |
 
 pub mod access;
@@ -27,3 +28,4 @@ pub mod package;
 mod random;
 pub mod sandbox;
 pub mod service;
+pub mod sigv4;
