@@ -25,7 +25,7 @@ TEXT
 }
 
 # Exact versions: a test run today and next year sees the same clients.
-python_packages=(awscli==1.46.3 boto3==1.44.5 pytest==9.2.0 pytest-timeout==2.4.0 prometheus_client==0.26.0)
+python_packages=(awscli==1.46.3 boto3==1.44.5 'moto[s3,server]==5.2.5' pytest==9.2.0 pytest-timeout==2.4.0 prometheus_client==0.26.0)
 venv=$PWD/.cache/venv
 
 unit=yes service=yes
@@ -57,12 +57,15 @@ record() {
 
 step "Tools and the Docker Engine"
 ensure_build_tools
-# The unit tests need no Engine, but some of the crate's integration tests do.
+# The unit tests need neither the Engine nor moto's S3, but some of the crate's integration tests do.
 ensure_docker
 # A static shell for the Engine tests' images; without it those that run a program are left out.
 if [[ ! -x /bin/busybox ]] && is_root && command -v apt-get >/dev/null; then
     install_packages busybox-static
 fi
+mkdir -p .cache
+ensure_python
+export LAMBDA_TEST_PYTHON=$venv/bin/python
 
 if [[ $unit == yes ]]; then
     step "cargo test --workspace"
@@ -76,8 +79,6 @@ fi
 
 if [[ $service == yes ]]; then
     step "Building what the whole-service tests run"
-    mkdir -p .cache
-    ensure_python
     if [[ -z ${LAMBDA_TEST_BINARY:-} ]]; then
         LAMBDA_TEST_BINARY=$(scripts/build-release.sh | tail -n 1)
     fi

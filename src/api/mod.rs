@@ -6,6 +6,7 @@
 //! request; the others go to the blocking pool with their responder.
 
 mod answer;
+mod code_from_s3;
 mod control;
 mod create_function;
 pub mod error;

@@ -3,7 +3,7 @@
 //! ureq separates what to say from where to say it: a [`Connector`] opens connections, a
 //! [`Transport`] moves bytes, a [`Resolver`] turns a host into addresses. All three live in
 //! `ureq::unversioned`, which is exempt from semver. So the dependency is pinned to a minor release
-//! and this is the only file that may name those traits.
+//! and this is the only file that may name those traits, but for a resolver in `package::hosts`.
 //!
 //! It does not retry, and it knows nothing of Docker. Every wait (connect, write, read) is bounded
 //! by the timeout that ureq hands in.

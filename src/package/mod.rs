@@ -4,6 +4,9 @@
 //! is Active at once; else it is Pending while the image is pulled, and its state says how far
 //! that is. Knows no HTTP.
 
+mod hosts;
+pub mod s3;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
