@@ -1,8 +1,9 @@
-//! Containers: create, start, stop, kill, remove, inspect, list.
+//! Containers: create, fill, start, stop, kill, remove, inspect, list.
 //!
 //! Their logs and figures are in `logs` and `stats`, what can be asked of a new one in `spec`.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use super::engine::{Call, Engine, Payload, Wait};
 use super::error::EngineError;
+use super::images::SILENCE;
 use super::spec::ContainerSpec;
 use super::wire::{Target, null_as_default};
 
@@ -178,6 +180,20 @@ impl Engine {
             log::warn!("docker engine on creating container {name:?}: {warning:?}");
         }
         Ok(created.id)
+    }
+
+    /// Unpacks a tar archive in a container's directory `path`. What it has replaces what is there,
+    /// but directories are merged. An error of `tar` itself comes back as
+    /// [`EngineError::Interrupted`]; what came before it is then unpacked.
+    pub fn put_archive(
+        &self,
+        container: &str,
+        path: &str,
+        tar: &mut dyn Read,
+    ) -> Result<(), EngineError> {
+        let target = Target::named("/containers", container, "/archive")?.query("path", path);
+        let call = Call::put(target).payload(Payload::Tar(tar)).wait(Wait::Silence(SILENCE));
+        self.call(call).map(drop)
     }
 
     /// Starts a container; that it runs already is fine.

@@ -118,6 +118,11 @@ impl<'a> Call<'a> {
         Call { method: Method::POST, target, payload: Payload::Json(Vec::new()), wait: None }
     }
 
+    /// A PUT, whose body comes with [`Call::payload`].
+    pub(super) fn put(target: Target) -> Self {
+        Call { method: Method::PUT, ..Call::post(target) }
+    }
+
     pub(super) fn payload(mut self, payload: Payload<'a>) -> Self {
         self.payload = payload;
         self

@@ -1,4 +1,4 @@
-//! Images: inspect, pull, import, tag, remove.
+//! Images: inspect, list, pull, import, commit, tag, remove.
 //!
 //! No registry credentials, no build: an image that this program makes itself is imported from an
 //! archive that it writes.
@@ -16,7 +16,7 @@ use super::wire::{Target, null_as_default};
 
 /// How long a pull or an import may be without a sign of life. Unpacking a large layer is silent
 /// for a while.
-const SILENCE: Duration = Duration::from_secs(300);
+pub(super) const SILENCE: Duration = Duration::from_secs(300);
 
 /// The longest line of a progress stream, and the most of the stream that is read: a pull reports
 /// each layer many times a second.
@@ -89,6 +89,30 @@ impl From<WireImage> for Image {
             labels: wire.config.labels,
             repo_digests: wire.repo_digests,
         }
+    }
+}
+
+/// An image as the list tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageSummary {
+    pub id: String,
+    /// `repository:tag` each; none for an image that has lost its last name.
+    pub names: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct WireSummary {
+    id: String,
+    #[serde(default, deserialize_with = "null_as_default")]
+    repo_tags: Vec<String>,
+}
+
+impl From<WireSummary> for ImageSummary {
+    fn from(wire: WireSummary) -> Self {
+        // The classic image store writes this for an image without a name.
+        let named = |name: &String| name != "<none>:<none>";
+        ImageSummary { id: wire.id, names: wire.repo_tags.into_iter().filter(named).collect() }
     }
 }
 
@@ -186,6 +210,38 @@ impl Engine {
         })
     }
 
+    /// Lists the images with this label (`key` or `key=value`).
+    pub fn images_with_label(&self, label: &str) -> Result<Vec<ImageSummary>, EngineError> {
+        let filters = serde_json::json!({ "label": [label] });
+        let target = Target::fixed("/images/json").query("filters", &filters.to_string());
+        let wire: Vec<WireSummary> = self.call(Call::get(target))?.json()?;
+        Ok(wire.into_iter().map(ImageSummary::from).collect())
+    }
+
+    /// Makes an image of what a container has changed, and gives its id. Configuration and labels
+    /// are the container's, which has them of its image and its creation; `changes` are
+    /// instructions of a Dockerfile. An image that had the name before loses it.
+    pub fn commit(
+        &self,
+        container: &str,
+        name: &str,
+        changes: &[String],
+    ) -> Result<String, EngineError> {
+        #[derive(Deserialize)]
+        struct Committed {
+            #[serde(rename = "Id")]
+            id: String,
+        }
+        let target = Target::fixed("/commit").query("container", container);
+        let mut target = named(target, "repo", name);
+        for change in changes {
+            target = target.query("changes", change);
+        }
+        // A large layer is written and hashed without a sign of life.
+        let call = Call::post(target).wait(Wait::Silence(SILENCE));
+        Ok(self.call(call)?.json::<Committed>()?.id)
+    }
+
     /// Gives an image one more name.
     pub fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
         let target = named(Target::image(image, "/tag")?, "repo", name);
@@ -275,6 +331,15 @@ mod tests {
         let image = Image::from(serde_json::from_str::<WireImage>(json).unwrap());
         assert_eq!((image.entrypoint, image.command), (vec!["/x".into()], vec!["a".into()]));
         assert_eq!(image.user, "1:2");
+    }
+
+    #[test]
+    fn a_list_tolerates_images_without_names() {
+        for tags in ["null", "[]", r#"["<none>:<none>"]"#] {
+            let json = format!(r#"{{"Id":"sha256:1","RepoTags":{tags}}}"#);
+            let image = ImageSummary::from(serde_json::from_str::<WireSummary>(&json).unwrap());
+            assert_eq!(image.names, Vec::<String>::new());
+        }
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub use containers::{Container, ContainerSummary};
 pub use engine::{Engine, Settings};
 pub use error::EngineError;
 pub use events::{Event, EventStopper, EventStream, EventTime};
-pub use images::Image;
+pub use images::{Image, ImageSummary};
 pub use ipv4net::{Ipv4Net, ParseNetError};
 pub use logs::LogQuery;
 pub use networks::{Network, NetworkSpec};
