@@ -6,6 +6,23 @@
 
 mod hosts;
 pub mod s3;
+mod archive;
+#[cfg(test)]
+mod archive_tests;
+mod digest;
+pub mod elf;
+mod error;
+mod files;
+mod inflate;
+mod path;
+#[cfg(test)]
+mod zip_builder;
+
+pub use archive::{Archive, Limits};
+pub use digest::Digest;
+pub use error::{PackageError, Problem};
+pub use files::Files;
+pub use inflate::Damage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
