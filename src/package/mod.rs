@@ -13,6 +13,7 @@ mod digest;
 pub mod elf;
 mod error;
 mod files;
+mod image;
 mod inflate;
 mod path;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use archive::{Archive, Limits};
 pub use digest::Digest;
 pub use error::{PackageError, Problem};
 pub use files::Files;
+pub use image::{CodeImage, CodeImages, Ensured};
 pub use inflate::Damage;
 
 use std::sync::Arc;
