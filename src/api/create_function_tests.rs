@@ -5,6 +5,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::api::function_rules::ROLE_PATTERN;
+use crate::function::model::{Architecture, TracingMode};
 use crate::function::name::Place;
 
 fn context() -> Context<'static> {
@@ -14,6 +16,26 @@ fn context() -> Context<'static> {
         max_memory_mb: 256,
         now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         format_time: |_| "date".to_owned(),
+    }
+}
+
+/// Takes all code and all layers.
+struct AcceptAll;
+
+impl Accept for AcceptAll {
+    fn code(&self, code: NewCode) -> Result<Code, AwsError> {
+        Ok(match code {
+            NewCode::Image(uri) => Code::Image { uri, resolved_uri: None },
+            NewCode::Zip(bytes) => {
+                Code::Zip { sha256_hex: "00ff10".to_owned(), size: bytes.len() as u64 }
+            }
+            NewCode::S3 { .. } => Code::Zip { sha256_hex: "00".to_owned(), size: 0 },
+        })
+    }
+
+    fn layers(&self, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> {
+        let layer = |arn: &String| LayerUse { arn: arn.clone(), sha256_hex: "0".into(), size: 5 };
+        Ok(arns.iter().map(layer).collect())
     }
 }
 
@@ -28,7 +50,7 @@ fn create(change: Value) -> Result<Function, AwsError> {
     for (name, value) in change.as_object().unwrap() {
         request[name] = value.clone();
     }
-    create_function(request.to_string().as_bytes(), &context())
+    create_function(request.to_string().as_bytes(), &context(), &AcceptAll).map(|new| new.function)
 }
 
 fn refused(change: Value, error_type: &str, message: &str) {
@@ -99,7 +121,7 @@ fn everything_that_is_given_is_kept() {
 
 #[test]
 fn what_is_no_request_is_refused() {
-    let error = |body: &[u8]| create_function(body, &context()).unwrap_err();
+    let error = |body: &[u8]| create_function(body, &context(), &AcceptAll).unwrap_err();
     for body in [&b""[..], b"{", b"not json", b"{}x", b"\xff{}", b"{\"FunctionName\":\"\\ud800\"}"]
     {
         let error = error(body);
@@ -116,7 +138,7 @@ fn what_is_no_request_is_refused() {
 
 #[test]
 fn required_members_are_all_named() {
-    let error = create_function(b"{}", &context()).unwrap_err();
+    let error = create_function(b"{}", &context(), &AcceptAll).unwrap_err();
     assert_eq!(
         error.message,
         "3 validation errors detected: Value null at 'functionName' failed to satisfy constraint: \
@@ -304,8 +326,8 @@ fn the_environment_has_awss_limits() {
             "x".repeat(length)
         )
     };
-    assert!(create_function(body(4_096 - 33).as_bytes(), &context()).is_ok());
-    let error = create_function(body(4_097 - 33).as_bytes(), &context()).unwrap_err();
+    assert!(create_function(body(4_096 - 33).as_bytes(), &context(), &AcceptAll).is_ok());
+    let error = create_function(body(4_097 - 33).as_bytes(), &context(), &AcceptAll).unwrap_err();
     let start = "Lambda was unable to configure your environment variables because the \
                  environment variables you have provided exceeded the 4KB limit. String measured: \
                  {\"SMALL_VAR\":\"ok\",\"LARGE_VAR\":\"xxx";
@@ -323,17 +345,49 @@ fn tags_have_awss_limits() {
 }
 
 #[test]
-fn only_images_are_taken() {
-    for package_type in [json!("Zip"), json!(null)] {
-        let error = create(json!({"PackageType": package_type, "Code": {"ZipFile": "UEs="}}));
-        assert!(error.unwrap_err().message.contains("PackageType Image only"));
+fn a_package_needs_a_runtime_and_a_handler() {
+    let zip = |runtime: Value, handler: Value| {
+        create(json!({
+            "PackageType": null, "Code": {"ZipFile": "UEs="}, "Runtime": runtime, "Handler": handler,
+        }))
+    };
+    let function = zip(json!("python3.13"), json!("a.b")).unwrap();
+    assert_eq!(function.runtime.as_deref(), Some("python3.13"));
+    assert_eq!((function.code_sha256.as_str(), function.code_size), ("AP8Q", 2));
+    for error in [zip(json!(null), json!("a.b")), zip(json!("java21"), json!(null))] {
+        assert_eq!(
+            error.unwrap_err().message,
+            "Runtime and Handler are mandatory parameters for functions created with deployment \
+             packages."
+        );
     }
+    assert_eq!(zip(json!("java21"), json!("a b")).unwrap_err().error_type, "ValidationException");
+    assert_eq!(
+        zip(json!("PYTHON3.9"), json!("a.b")).unwrap_err().message,
+        "Value PYTHON3.9 at 'runtime' failed to satisfy constraint: Member must satisfy enum value \
+         set: [nodejs20.x, python3.14, provided.al2023, python3.12, python3.13, nodejs24.x, \
+         nodejs22.x, java25, python3.10, python3.11, java21, ruby3.3, ruby3.4, ruby3.2, python3.8, \
+         python3.9, java17, nodejs16.x, dotnet10, dotnet8, java11, dotnet6, nodejs18.x, \
+         provided.al2, java8.al2] or be a valid ARN"
+    );
+    let config = create(json!({
+        "PackageType": "Zip", "Code": {"ZipFile": "UEs="}, "Runtime": "java21", "Handler": "a",
+        "ImageConfig": {},
+    }));
+    assert!(
+        config.unwrap_err().message.contains("not supported for functions with PackageType Zip")
+    );
+}
+
+#[test]
+fn an_image_has_nothing_of_a_package() {
     let both = "Please don't provide Handler or Runtime or Layer when the intended function \
                 PackageType is Image.";
     invalid_value(json!({"Handler": "a.b"}), both);
     invalid_value(json!({"Runtime": "python3.13"}), both);
-    invalid_value(json!({"Layers": ["arn"]}), both);
-    for code in [json!({"ImageUri": "i", "S3Bucket": "b"}), json!({"ZipFile": "UEs="})] {
+    let layer = "arn:aws:lambda:us-east-1:123456789012:layer:l:1";
+    invalid_value(json!({"Layers": [layer]}), both);
+    for code in [json!({"ImageUri": "i", "S3Bucket": "bkt"}), json!({"ZipFile": "UEs="})] {
         assert!(create(json!({"Code": code})).unwrap_err().message.contains("only ImageUri"));
     }
     let none = "Please provide a source for function code.";
@@ -350,7 +404,6 @@ fn only_images_are_taken() {
 #[test]
 fn what_this_service_has_not_is_refused_by_name() {
     for (name, value) in [
-        ("Publish", json!(true)),
         ("PublishTo", json!("LATEST_PUBLISHED")),
         ("FileSystemConfigs", json!([{}])),
         ("SnapStart", json!({"ApplyOn": "PublishedVersions"})),

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::function::error::FunctionError;
+use crate::function::model::LayerUse;
 use crate::function::model::tests::{ready, sample};
 use crate::function::power_cut::Backend;
 use crate::function::state::{ReasonCode, Step};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function";
 
-fn context() -> Context<'static> {
+pub(in crate::api) fn context() -> Context<'static> {
     Context {
         place: Place { region: "us-east-1", account_id: "123456789012" },
         architecture: Architecture::X86_64,
@@ -22,7 +24,7 @@ fn context() -> Context<'static> {
 fn registry(names: &[&str]) -> Registry {
     let registry = Registry::new(Backend::default().open().unwrap(), "123456789012").unwrap();
     for name in names {
-        registry.create(sample(name)).unwrap();
+        registry.create(sample(name), false).unwrap();
     }
     registry
 }
@@ -52,7 +54,7 @@ fn a_created_function_is_pending() {
     expected["State"] = json!("Pending");
     expected["StateReason"] = json!("The function is being created.");
     expected["StateReasonCode"] = json!("Creating");
-    assert_eq!(parsed(created(&sample("f"), &context())), expected);
+    assert_eq!(parsed(changed(&sample("f"), &context())), expected);
 }
 
 #[test]
@@ -64,10 +66,11 @@ fn get_function_tells_code_tags_and_state() {
         command: Some(vec!["c".to_owned()]),
         ..Default::default()
     });
-    let revision = registry.create(function).unwrap().revision_id.clone();
-    registry.set_state("us-east-1", "f", &revision, &ready()).unwrap();
+    let created = registry.create(function, false).unwrap().latest;
+    let active = registry.set_state(&created, &ready()).unwrap();
     let mut configuration = base("f", &format!("{ARN}:f"));
     configuration["State"] = json!("Active");
+    configuration["RevisionId"] = json!(active.revision_id);
     configuration["LastUpdateStatus"] = json!("Successful");
     configuration["CodeSha256"] = json!("ab12");
     configuration["CodeSize"] = json!(42);
@@ -85,7 +88,7 @@ fn get_function_tells_code_tags_and_state() {
 fn a_failed_function_says_why() {
     let registry = registry(&["f"]);
     let step = Step::Fail { code: ReasonCode::InvalidImage, reason: "no such image".to_owned() };
-    registry.set_state("us-east-1", "f", &sample("f").revision_id, &step).unwrap();
+    registry.set_state(&sample("f"), &step).unwrap();
     let answer = parsed(get_function(&registry, "f", None, &context()));
     let configuration = &answer["Configuration"];
     assert_eq!(configuration["State"], "Failed");
@@ -137,13 +140,13 @@ fn delete_function_deletes_functions_only() {
         told(differ),
         bad("The derived qualifier from the function name does not match the specified qualifier.")
     );
-    assert_eq!(delete_function(&registry, "f", None, &context()).unwrap().name, "f");
+    assert_eq!(delete_function(&registry, "f", None, &context()).unwrap()[0].name, "f");
     assert_eq!(delete(None).2, format!("Function not found: {ARN}:f"));
 }
 
 #[test]
 fn an_existing_name_is_a_conflict() {
-    let error = registry(&["f"]).create(sample("f")).unwrap_err();
+    let error = registry(&["f"]).create(sample("f"), false).unwrap_err();
     let expected = (409, "ResourceConflictException", "Function already exist: f".to_owned());
     assert_eq!(told(error.into()), expected);
 }
@@ -194,4 +197,115 @@ fn a_bad_list_query_is_refused() {
     assert_eq!(refuse(marker).2, "Invalid marker.");
     let region = ListQuery { master_region: Some("moon"), ..Default::default() };
     assert_eq!(refuse(region).1, "ValidationException");
+}
+
+/// A registry with an Active `f`.
+pub(in crate::api) fn active() -> Registry {
+    let registry = registry(&["f"]);
+    registry.set_state(&sample("f"), &ready()).unwrap();
+    registry
+}
+
+/// A new `$LATEST`, so that there is something to publish.
+pub(in crate::api) fn update(registry: &Registry) {
+    let change = |f: &Function| Ok(Function { timeout_s: f.timeout_s + 1, ..f.clone() });
+    let written = registry.update::<FunctionError>("us-east-1", "f", None, false, change).unwrap();
+    registry.set_state(&written.latest, &ready()).unwrap();
+}
+
+#[test]
+fn a_published_version_is_shown_as_itself() {
+    let registry = active();
+    let publish =
+        |body: Value| publish_version(&registry, "f", body.to_string().as_bytes(), &context());
+    let version = parsed(publish(json!({"Description": "first"})));
+    assert_eq!((&version["Version"], &version["Description"]), (&json!("1"), &json!("first")));
+    assert_eq!(version["FunctionArn"], format!("{ARN}:f:1"));
+    assert_eq!((&version["State"], &version["CodeSha256"]), (&json!("Active"), &json!("ab12")));
+    // Nothing has changed, and a request without a body is one without members.
+    assert_eq!(parsed(publish_version(&registry, "f", b"", &context()))["Version"], "1");
+    let refused = |body| told(publish(body).unwrap_err());
+    assert_eq!(
+        refused(json!({"RevisionId": "old"})),
+        (
+            412,
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. Call the \
+             GetFunction/GetAlias API to retrieve the latest Revision Id"
+                .to_owned()
+        )
+    );
+    assert!(refused(json!({"CodeSha256": "x"})).2.starts_with("CodeSHA256 (x) is different from"));
+    assert_eq!(refused(json!({"Description": "x".repeat(257)})).1, "ValidationException");
+    let absent = publish_version(&registry, "g", b"", &context()).unwrap_err();
+    assert_eq!(told(absent).2, format!("Function not found: {ARN}:g"));
+    let version = publish_version(&registry, "f:1", b"", &context()).unwrap_err();
+    assert!(told(version).2.starts_with("This operation is permitted on Lambda functions only."));
+}
+
+#[test]
+fn versions_are_listed_after_latest() {
+    let registry = active();
+    for _ in 0..2 {
+        publish_version(&registry, "f", b"", &context()).unwrap();
+        update(&registry);
+    }
+    let list = |marker, max| parsed(list_versions(&registry, "f", (marker, max), &context()));
+    let first = list(None, Some("2"));
+    assert_eq!(first["Versions"][0]["FunctionArn"], format!("{ARN}:f:$LATEST"));
+    assert_eq!(first["Versions"][1]["FunctionArn"], format!("{ARN}:f:1"));
+    assert_eq!(first["Versions"][1].get("State"), None);
+    let next = list(first["NextMarker"].as_str(), None);
+    assert_eq!(next["Versions"][0]["Version"], "2");
+    assert_eq!((next["Versions"].as_array().unwrap().len(), next.get("NextMarker")), (1, None));
+    let query = |marker| ListQuery {
+        marker,
+        max_items: Some("1"),
+        function_version: Some("ALL"),
+        ..ListQuery::default()
+    };
+    let all = |marker| parsed(list_functions(&registry, &query(marker), &context()));
+    let first = all(None);
+    assert_eq!(first["NextMarker"], format!("{ARN}:f:$LATEST"));
+    let second = all(first["NextMarker"].as_str());
+    assert_eq!(second["Functions"][0]["FunctionArn"], format!("{ARN}:f:1"));
+    assert_eq!(all(Some(&format!("{ARN}:f:2"))), json!({"Functions": []}));
+}
+
+#[test]
+fn what_is_not_ready_is_a_conflict() {
+    let registry = registry(&["f"]);
+    let pending = publish_version(&registry, "f", b"", &context()).unwrap_err();
+    let text = "The operation cannot be performed at this time. The function is currently in the \
+                following state: Pending";
+    assert_eq!(told(pending), (409, "ResourceConflictException", text.to_owned()));
+    registry.set_state(&sample("f"), &ready()).unwrap();
+    let change = |f: &Function| Ok(f.clone());
+    registry.update::<FunctionError>("us-east-1", "f", None, false, change).unwrap();
+    let updating = publish_version(&registry, "f", b"", &context()).unwrap_err();
+    let text = format!(
+        "The operation cannot be performed at this time. An update is in progress for resource: \
+         {ARN}:f"
+    );
+    assert_eq!(told(updating), (409, "ResourceConflictException", text));
+    let shown = parsed(get_configuration(&registry, "f", None, &context()));
+    assert_eq!(
+        (&shown["State"], &shown["LastUpdateStatus"]),
+        (&json!("Active"), &json!("InProgress"))
+    );
+    assert_eq!(shown["LastUpdateStatusReasonCode"], "Creating");
+}
+
+#[test]
+fn a_package_and_its_layers_are_shown() {
+    let mut function = sample("f");
+    function.runtime = Some("python3.13".to_owned());
+    function.handler = Some("a.b".to_owned());
+    function.set_code(Code::Zip { sha256_hex: "00ff10".to_owned(), size: 7 });
+    let arn = "arn:aws:lambda:us-east-1:123456789012:layer:l:1".to_owned();
+    function.layers = vec![LayerUse { arn: arn.clone(), sha256_hex: "0".to_owned(), size: 5 }];
+    let shown = parsed(changed(&function, &context()));
+    assert_eq!((&shown["PackageType"], &shown["Runtime"]), (&json!("Zip"), &json!("python3.13")));
+    assert_eq!((&shown["CodeSha256"], &shown["CodeSize"]), (&json!("AP8Q"), &json!(7)));
+    assert_eq!(shown["Layers"], json!([{"Arn": arn, "CodeSize": 5}]));
 }

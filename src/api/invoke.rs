@@ -110,11 +110,11 @@ impl Api {
         let reference = functions::resolve(&name, qualifier.as_deref(), &context)?;
         let arn = || context.place.arn(&reference.name, reference.qualifier.as_ref());
         let latest = matches!(reference.qualifier, None | Some(Qualifier::Latest));
-        let target = match self.registry.latest(region, &reference.name).filter(|_| latest) {
-            Some(function) if function.state == State::Active => {
-                Some(self.targets.of(&function, context.place))
+        let target = match self.registry.find(region, &reference, random::fraction) {
+            Some(function) => {
+                let target = self.targets.of(&function, context.place);
+                Some(target.ok_or_else(|| not_ready(&function.state))?)
             }
-            Some(function) => return Err(not_ready(&function.state)),
             None => self.runtime_target(&reference.name).filter(|_| latest),
         };
         let target = target.ok_or_else(|| {

@@ -5,23 +5,30 @@
 //! `observe` the operator's view. Handlers that cannot block run on the worker that read the
 //! request; the others go to the blocking pool with their responder.
 
+mod aliases;
 mod answer;
 mod code_from_s3;
+mod configuration;
 mod control;
 mod create_function;
 pub mod error;
 pub mod error_body;
+mod function_errors;
+mod function_rules;
 pub mod functions;
 mod invoke;
 mod log_tail;
 mod metrics;
+mod new_code;
 mod observe;
+mod paging;
 mod query;
 mod route;
 mod rules;
 mod runtime;
 mod shapes;
 mod targets;
+mod update_function;
 
 use std::any::Any;
 use std::fmt;

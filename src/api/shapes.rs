@@ -1,6 +1,6 @@
 //! The control API's JSON, both ways, as AWS's model has it.
 //!
-//! Only the form: which values are valid is said in `create_function`. An unknown member is
+//! Only the form: which values are valid is said in `function_rules` and where a request is read. An unknown member is
 //! ignored, as AWS does; `null` is the same as absent. Numbers are wide here so that one out of
 //! range is told as that, and not as bad JSON.
 
@@ -10,9 +10,10 @@ use std::fmt;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// CreateFunction, and UpdateFunctionConfiguration with a part of the members.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct CreateFunctionRequest {
+pub(super) struct FunctionRequest {
     pub(super) function_name: Option<String>,
     pub(super) runtime: Option<String>,
     pub(super) role: Option<String>,
@@ -23,6 +24,7 @@ pub(super) struct CreateFunctionRequest {
     pub(super) memory_size: Option<i64>,
     pub(super) publish: Option<bool>,
     pub(super) publish_to: Option<String>,
+    pub(super) revision_id: Option<String>,
     pub(super) vpc_config: Option<VpcConfig>,
     pub(super) package_type: Option<String>,
     pub(super) dead_letter_config: Option<DeadLetterConfig>,
@@ -49,18 +51,55 @@ pub(super) struct CreateFunctionRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct FunctionCode {
-    pub(super) zip_file: Option<IgnoredAny>,
+    pub(super) zip_file: Option<String>,
     #[serde(rename = "S3Bucket")]
-    pub(super) s3_bucket: Option<IgnoredAny>,
+    pub(super) s3_bucket: Option<String>,
     #[serde(rename = "S3Key")]
-    pub(super) s3_key: Option<IgnoredAny>,
+    pub(super) s3_key: Option<String>,
     #[serde(rename = "S3ObjectVersion")]
-    pub(super) s3_object_version: Option<IgnoredAny>,
+    pub(super) s3_object_version: Option<String>,
     #[serde(rename = "S3ObjectStorageMode")]
     pub(super) s3_object_storage_mode: Option<IgnoredAny>,
     pub(super) image_uri: Option<String>,
     #[serde(rename = "SourceKMSKeyArn")]
     pub(super) source_kms_key_arn: Option<IgnoredAny>,
+}
+
+/// UpdateFunctionCode, without the members of [`FunctionCode`], which stand beside these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct UpdateFunctionCodeRequest {
+    pub(super) architectures: Option<Vec<String>>,
+    pub(super) publish: Option<bool>,
+    pub(super) publish_to: Option<String>,
+    pub(super) dry_run: Option<bool>,
+    pub(super) revision_id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct PublishVersionRequest {
+    pub(super) code_sha256: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) revision_id: Option<String>,
+    pub(super) publish_to: Option<String>,
+}
+
+/// CreateAlias, and UpdateAlias without the name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct AliasRequest {
+    pub(super) name: Option<String>,
+    pub(super) function_version: Option<String>,
+    pub(super) description: Option<String>,
+    pub(super) routing_config: Option<RoutingConfig>,
+    pub(super) revision_id: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct RoutingConfig {
+    pub(super) additional_version_weights: Option<BTreeMap<String, f64>>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -180,6 +219,8 @@ impl<'de> Deserialize<'de> for Pairs {
 pub(super) struct FunctionConfiguration<'a> {
     pub(super) function_name: &'a str,
     pub(super) function_arn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runtime: Option<&'a str>,
     pub(super) role: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) handler: Option<&'a str>,
@@ -200,6 +241,8 @@ pub(super) struct FunctionConfiguration<'a> {
     pub(super) kms_key_arn: Option<&'a str>,
     pub(super) tracing_config: TracingConfig,
     pub(super) revision_id: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) layers: Vec<LayerResponse<'a>>,
     #[serde(flatten)]
     pub(super) states: States<'a>,
     pub(super) package_type: &'static str,
@@ -227,6 +270,13 @@ pub(super) struct States<'a> {
     pub(super) last_update_status_reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) last_update_status_reason_code: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct LayerResponse<'a> {
+    pub(super) arn: &'a str,
+    pub(super) code_size: u64,
 }
 
 #[derive(Serialize)]
@@ -261,7 +311,8 @@ pub(super) struct GetFunctionResponse<'a> {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct FunctionCodeLocation<'a> {
     pub(super) repository_type: &'static str,
-    pub(super) image_uri: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image_uri: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) resolved_image_uri: Option<&'a str>,
 }
@@ -272,4 +323,32 @@ pub(super) struct ListFunctionsResponse<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_marker: Option<String>,
     pub(super) functions: Vec<FunctionConfiguration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListVersionsResponse<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_marker: Option<String>,
+    pub(super) versions: Vec<FunctionConfiguration<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct AliasResponse<'a> {
+    pub(super) alias_arn: String,
+    pub(super) name: &'a str,
+    pub(super) function_version: &'a str,
+    pub(super) description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) routing_config: Option<RoutingConfig>,
+    pub(super) revision_id: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListAliasesResponse<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) next_marker: Option<String>,
+    pub(super) aliases: Vec<AliasResponse<'a>>,
 }

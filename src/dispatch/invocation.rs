@@ -12,7 +12,7 @@ use crate::http::{Body, WatchId};
 /// A function version as dispatch sees it.
 #[derive(Debug)]
 pub struct Target {
-    /// Names the pool: `name`, or `name:version` for a published version.
+    /// Names the pool: region, name and version.
     pub key: String,
     pub name: String,
     pub version: String,
@@ -25,11 +25,11 @@ pub struct Target {
 }
 
 impl Target {
-    /// Whether sandboxes of `other` can serve invocations of this target.
+    /// Whether sandboxes of `other` are made of the same and can serve invocations of this target.
     pub(super) fn same_revision(&self, other: &Target) -> bool {
         match (&self.function, &other.function) {
             (Some(mine), Some(theirs)) => {
-                Arc::ptr_eq(mine, theirs) || mine.revision_id == theirs.revision_id
+                Arc::ptr_eq(mine, theirs) || mine.content_id == theirs.content_id
             }
             (None, None) => true,
             _ => false,

@@ -36,6 +36,35 @@ pub enum FunctionError {
     LatestNotDeletable,
     /// Aliases have an operation of their own for this.
     AliasNotDeletable,
+    /// The client has seen an older revision.
+    OtherRevision,
+    /// The client wants to publish other code than there is.
+    OtherCode {
+        asked: String,
+        latest: String,
+    },
+    /// Not while the function is in this state.
+    NotReady {
+        state: &'static str,
+    },
+    /// Not while an update is being prepared.
+    UpdateInProgress {
+        arn: String,
+    },
+    /// These aliases point at the version.
+    VersionInUse {
+        aliases: Vec<String>,
+    },
+    AliasExists {
+        arn: String,
+    },
+    AliasNotFound {
+        arn: String,
+    },
+    /// Another text with AWS than where it is only read.
+    AliasToUpdateNotFound {
+        arn: String,
+    },
     /// A function in this state cannot take this step.
     Transition {
         name: String,
@@ -65,6 +94,19 @@ impl fmt::Display for FunctionError {
             }
             FunctionError::AliasNotDeletable => {
                 f.write_str("an alias cannot be deleted as a version")
+            }
+            FunctionError::OtherRevision => f.write_str("the revision is not the latest one"),
+            FunctionError::OtherCode { asked, latest } => {
+                write!(f, "the code is {latest:?} and not {asked:?}")
+            }
+            FunctionError::NotReady { state } => write!(f, "the function is {state}"),
+            FunctionError::UpdateInProgress { arn } => write!(f, "{arn:?} is being updated"),
+            FunctionError::VersionInUse { aliases } => {
+                write!(f, "the version is used by aliases {}", aliases.join(", "))
+            }
+            FunctionError::AliasExists { arn } => write!(f, "alias {arn:?} exists already"),
+            FunctionError::AliasNotFound { arn } | FunctionError::AliasToUpdateNotFound { arn } => {
+                write!(f, "alias {arn:?} not found")
             }
             FunctionError::Transition { name, from, step } => {
                 write!(f, "function {name:?} is {from} and cannot become {step}")

@@ -1,10 +1,11 @@
 //! The registry: functions, their configuration and their states, kept durably.
 //!
-//! `name` says which function a request means, `model` what a function is, `state` how its state
+//! `name` says which function a request means, `model` and `alias` what it is, `state` how its state
 //! moves, `store` keeps it on disk, `registry` is what the rest of the program asks.
 //!
 //! It deliberately knows no containers, no HTTP and no JSON shape of AWS's.
 
+pub mod alias;
 pub mod error;
 pub mod model;
 pub mod name;

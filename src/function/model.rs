@@ -7,9 +7,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::state::{LastUpdate, Prepared, State, Step};
+use super::state::{LastUpdate, State, Step};
+use crate::random;
 
 pub const TIMEOUT_DEFAULT_S: u32 = 3;
 pub const MEMORY_DEFAULT_MB: u32 = 128;
@@ -26,6 +29,9 @@ pub struct Function {
     pub version: String,
     pub role: String,
     /// Never there for an image.
+    #[serde(default)]
+    pub runtime: Option<String>,
+    /// Never there for an image.
     pub handler: Option<String>,
     pub description: String,
     pub timeout_s: u32,
@@ -37,6 +43,9 @@ pub struct Function {
     /// Empty until the code is prepared.
     pub code_sha256: String,
     pub code_size: u64,
+    /// In the order in which they are laid over each other; never there for an image.
+    #[serde(default)]
+    pub layers: Vec<LayerUse>,
     pub image_config: Option<ImageConfig>,
     pub architecture: Architecture,
     pub tags: BTreeMap<String, String>,
@@ -49,10 +58,21 @@ pub struct Function {
     /// Kept and returned, not acted on.
     pub vpc: Option<Vpc>,
     pub last_modified_ms: u64,
+    /// Changes with everything that a client can see of the record.
     pub revision_id: String,
+    /// Changes with what sandboxes are made of, and with nothing else: two records with the same
+    /// one run the same. Empty in a record of the first format that was never updated.
+    #[serde(default)]
+    pub content_id: String,
     pub state: State,
     /// `None` until the function was Active once.
     pub last_update: Option<LastUpdate>,
+    /// What is invoked while an update is being prepared, and after one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<Box<Function>>,
+    /// In `$LATEST`: the last number that a version was given. Numbers are never given again.
+    #[serde(default)]
+    pub last_version: u64,
 }
 
 /// Where a version's code comes from.
@@ -63,6 +83,26 @@ pub enum Code {
         /// The image by digest, once it is prepared and where it has one.
         resolved_uri: Option<String>,
     },
+    /// A checked zip package, kept by its content.
+    Zip { sha256_hex: String, size: u64 },
+}
+
+impl Code {
+    /// `CodeSha256` and `CodeSize`. What an image is, its preparation finds out.
+    pub fn identity(&self) -> (String, u64) {
+        match self {
+            Code::Image { .. } => (String::new(), 0),
+            Code::Zip { sha256_hex, size } => (base64_of_hex(sha256_hex), *size),
+        }
+    }
+}
+
+/// A layer version that a function uses, as it was when the function was changed last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerUse {
+    pub arn: String,
+    pub sha256_hex: String,
+    pub size: u64,
 }
 
 /// What replaces the image's own settings; an absent member leaves the image's.
@@ -128,19 +168,110 @@ impl Function {
         key(&self.region, &self.name, &self.version)
     }
 
+    pub fn is_latest(&self) -> bool {
+        self.version == LATEST
+    }
+
+    /// Replaces the code.
+    pub fn set_code(&mut self, code: Code) {
+        (self.code_sha256, self.code_size) = code.identity();
+        self.code = code;
+    }
+
+    /// The image to start: by its id once it is known, so that a tag which moves later changes no
+    /// function. `None` for a zip package.
+    pub fn image_reference(&self) -> Option<String> {
+        match &self.code {
+            Code::Image { uri, .. } if self.code_sha256.is_empty() => Some(uri.clone()),
+            Code::Image { .. } => Some(format!("sha256:{}", self.code_sha256)),
+            Code::Zip { .. } => None,
+        }
+    }
+
+    /// What an invocation runs now, if anything.
+    pub fn invocable(&self) -> Option<&Function> {
+        (self.state == State::Active).then(|| self.running.as_deref().unwrap_or(self))
+    }
+
+    /// Whether its code is still to be prepared.
+    pub fn is_unprepared(&self) -> bool {
+        matches!(self.state, State::Pending { .. })
+            || matches!(self.last_update, Some(LastUpdate::InProgress { .. }))
+    }
+
+    /// Begins the update from `self` to `changed`: a new content, which runs once it is prepared.
+    pub fn updated(&self, changed: Function) -> Function {
+        let mut updated = Function { running: None, ..changed };
+        updated.content_id = random::uuid().to_string();
+        updated.revision_id = random::uuid().to_string();
+        match self.invocable() {
+            Some(running) => {
+                updated.running = Some(Box::new(running.clone()));
+                updated.last_update = Some(LastUpdate::new());
+            }
+            None => {
+                updated.state = State::new();
+                updated.last_update = None;
+            }
+        }
+        updated
+    }
+
+    /// The next version, made from this `$LATEST`: as far prepared as it is.
+    pub fn published(&self, description: Option<&str>) -> Function {
+        let mut version = Function {
+            version: (self.last_version + 1).to_string(),
+            revision_id: random::uuid().to_string(),
+            running: None,
+            last_version: 0,
+            tags: BTreeMap::new(),
+            ..self.clone()
+        };
+        if let Some(description) = description {
+            description.clone_into(&mut version.description);
+        }
+        if self.is_unprepared() {
+            version.state = State::new();
+            version.last_update = None;
+        }
+        version
+    }
+
     /// This version after `step`, or `None` where the step cannot follow its state.
     pub fn after(&self, step: &Step) -> Option<Function> {
-        let state = self.state.next(step)?;
-        let mut function = Function { state, ..self.clone() };
-        if let Step::Ready(Prepared { code_sha256, code_size, resolved_uri: found }) = step {
-            function.code_sha256.clone_from(code_sha256);
-            function.code_size = *code_size;
+        let mut function = self.clone();
+        match &self.last_update {
+            // The update moves, and the function stays Active with what it had.
+            Some(LastUpdate::InProgress { .. }) => {
+                function.last_update = Some(LastUpdate::after(step)?);
+            }
+            _ => function.state = self.state.next(step)?,
+        }
+        if let Step::Ready(prepared) = step {
             function.last_update = Some(LastUpdate::Successful);
-            let Code::Image { resolved_uri, .. } = &mut function.code;
-            resolved_uri.clone_from(found);
+            function.running = None;
+            if let Code::Image { resolved_uri, .. } = &mut function.code {
+                function.code_sha256.clone_from(&prepared.code_sha256);
+                function.code_size = prepared.code_size;
+                resolved_uri.clone_from(&prepared.resolved_uri);
+            }
+        }
+        // The text of a progress is nothing that a client could overwrite.
+        if !matches!(step, Step::Progress(_)) {
+            function.revision_id = random::uuid().to_string();
         }
         Some(function)
     }
+}
+
+/// `CodeSha256` as AWS writes it. What is no hexadecimal text stays as it is.
+fn base64_of_hex(hex: &str) -> String {
+    let bytes = hex.as_bytes().chunks(2).map(|pair| {
+        let text = std::str::from_utf8(pair).ok().filter(|text| text.len() == 2)?;
+        u8::from_str_radix(text, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = bytes.collect();
+    bytes.map_or_else(|| hex.to_owned(), |bytes| STANDARD.encode(bytes))
 }
 
 /// Environment values may be secrets, so `{:?}` in a log line shows their names only.
@@ -168,6 +299,7 @@ pub fn key(region: &str, name: &str, version: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::state::{Prepared, ReasonCode};
     use super::*;
 
     /// A function as it is stored when it was just accepted.
@@ -177,6 +309,7 @@ pub(crate) mod tests {
             name: name.to_owned(),
             version: LATEST.to_owned(),
             role: "arn:aws:iam::123456789012:role/r".to_owned(),
+            runtime: None,
             handler: None,
             description: String::new(),
             timeout_s: TIMEOUT_DEFAULT_S,
@@ -186,6 +319,7 @@ pub(crate) mod tests {
             code: Code::Image { uri: "image:1".to_owned(), resolved_uri: None },
             code_sha256: String::new(),
             code_size: 0,
+            layers: Vec::new(),
             image_config: None,
             architecture: Architecture::X86_64,
             tags: BTreeMap::new(),
@@ -201,8 +335,11 @@ pub(crate) mod tests {
             vpc: None,
             last_modified_ms: 1_700_000_000_123,
             revision_id: "11111111-1111-4111-8111-111111111111".to_owned(),
+            content_id: "22222222-2222-4222-8222-222222222222".to_owned(),
             state: State::new(),
             last_update: None,
+            running: None,
+            last_version: 0,
         }
     }
 
@@ -220,8 +357,85 @@ pub(crate) mod tests {
         assert_eq!(function.state, State::Active);
         assert_eq!((function.code_sha256.as_str(), function.code_size), ("ab12", 42));
         assert_eq!(function.last_update, Some(LastUpdate::Successful));
-        let Code::Image { uri, resolved_uri } = function.code;
-        assert_eq!((uri.as_str(), resolved_uri.as_deref()), ("image:1", Some("image@sha256:ab12")));
+        assert_ne!(function.revision_id, sample("f").revision_id);
+        assert_eq!(function.content_id, sample("f").content_id);
+        assert_eq!(function.image_reference().as_deref(), Some("sha256:ab12"));
+        let resolved = Some("image@sha256:ab12".to_owned());
+        assert_eq!(
+            function.code,
+            Code::Image { uri: "image:1".to_owned(), resolved_uri: resolved }
+        );
+    }
+
+    fn fail() -> Step {
+        Step::Fail { code: ReasonCode::InvalidImage, reason: "no".to_owned() }
+    }
+
+    #[test]
+    fn the_old_code_runs_until_an_update_is_prepared() {
+        let old = sample("f").after(&ready()).unwrap();
+        let changed = old.updated(Function { timeout_s: 9, ..old.clone() });
+        assert_ne!(
+            (&changed.content_id, &changed.revision_id),
+            (&old.content_id, &old.revision_id)
+        );
+        assert_eq!(changed.state, State::Active);
+        assert!(matches!(changed.last_update, Some(LastUpdate::InProgress { .. })));
+        assert_eq!(changed.invocable(), Some(&old));
+        let progress = changed.after(&Step::Progress("pulling".to_owned())).unwrap();
+        assert_eq!(progress.revision_id, changed.revision_id);
+        let failed = changed.after(&fail()).unwrap();
+        assert_eq!((&failed.state, failed.invocable()), (&State::Active, Some(&old)));
+        // The next update still knows what ran.
+        let again = failed.updated(Function { timeout_s: 7, ..failed.clone() });
+        assert_eq!(again.invocable(), Some(&old));
+        let done = again.after(&ready()).unwrap();
+        assert_eq!(done.invocable().map(|f| f.timeout_s), Some(7));
+        assert_eq!(done.last_update, Some(LastUpdate::Successful));
+    }
+
+    #[test]
+    fn a_function_that_never_ran_is_pending_again_after_an_update() {
+        let failed = sample("f").after(&fail()).unwrap();
+        assert_eq!(failed.invocable(), None);
+        let updated = failed.updated(failed.clone());
+        assert_eq!((&updated.state, &updated.last_update), (&State::new(), &None));
+    }
+
+    #[test]
+    fn a_version_is_as_far_as_its_latest() {
+        let mut pending = sample("f");
+        pending.tags.insert("team".to_owned(), "x".to_owned());
+        let version = pending.published(Some("first"));
+        assert_eq!((version.version.as_str(), version.description.as_str()), ("1", "first"));
+        assert_eq!((&version.state, version.tags.len()), (&State::new(), 0));
+        let active = Function { last_version: 4, ..pending.after(&ready()).unwrap() };
+        let version = active.published(None);
+        assert_eq!((version.version.as_str(), &version.state), ("5", &State::Active));
+        assert_eq!(version.content_id, active.content_id);
+        let updating = active.updated(active.clone()).published(None);
+        assert_eq!((&updating.state, updating.invocable()), (&State::new(), None));
+    }
+
+    #[test]
+    fn a_package_has_its_digest_and_size_at_once() {
+        let mut function = sample("f");
+        function.set_code(Code::Zip { sha256_hex: "00ff10".to_owned(), size: 7 });
+        assert_eq!((function.code_sha256.as_str(), function.code_size), ("AP8Q", 7));
+        let ready = function.after(&ready()).unwrap();
+        assert_eq!((ready.code_sha256.as_str(), ready.code_size), ("AP8Q", 7));
+        assert_eq!(ready.image_reference(), None);
+    }
+
+    #[test]
+    fn a_record_of_the_first_format_is_read() {
+        let mut record = serde_json::to_value(sample("f")).unwrap();
+        let members = record.as_object_mut().unwrap();
+        for new in ["runtime", "layers", "content_id", "last_version"] {
+            assert!(members.remove(new).is_some(), "{new}");
+        }
+        let read: Function = serde_json::from_value(record).unwrap();
+        assert_eq!(read, Function { content_id: String::new(), ..sample("f") });
     }
 
     #[test]

@@ -10,9 +10,13 @@ use std::sync::{Arc, Mutex};
 
 use redb::{Database, StorageBackend};
 
+use super::alias::{Alias, tests::sample as alias};
+use super::error::FunctionError;
 use super::model::Function;
 use super::model::tests::{ready, sample};
-use super::store::Store;
+use super::name::FunctionRef;
+use super::registry::{Publication, Registry};
+use super::store::{Change, Store, write_first_format};
 use super::store_error::StoreError;
 
 #[derive(Debug, Default)]
@@ -21,23 +25,23 @@ struct Disk {
     live: Vec<u8>,
     durable: Vec<u8>,
     /// Changes since the last sync.
-    pending: Vec<Change>,
+    pending: Vec<DiskChange>,
     operations: u32,
     /// The operation before which the power goes.
     cut_at: Option<u32>,
 }
 
 #[derive(Debug, Clone)]
-enum Change {
+enum DiskChange {
     Length(usize),
     Bytes(usize, Vec<u8>),
 }
 
-impl Change {
+impl DiskChange {
     fn apply(&self, image: &mut Vec<u8>) {
         match self {
-            Change::Length(length) => image.resize(*length, 0),
-            Change::Bytes(at, bytes) => {
+            DiskChange::Length(length) => image.resize(*length, 0),
+            DiskChange::Bytes(at, bytes) => {
                 if image.len() < at + bytes.len() {
                     image.resize(at + bytes.len(), 0);
                 }
@@ -68,7 +72,7 @@ impl Backend {
         Ok(())
     }
 
-    fn change(&self, change: Change) -> io::Result<()> {
+    fn change(&self, change: DiskChange) -> io::Result<()> {
         let mut disk = self.0.lock().unwrap();
         Backend::step(&mut disk)?;
         change.apply(&mut disk.live);
@@ -120,7 +124,7 @@ impl StorageBackend for Backend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Length(usize::try_from(len).unwrap()))
+        self.change(DiskChange::Length(usize::try_from(len).unwrap()))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -132,27 +136,41 @@ impl StorageBackend for Backend {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(Change::Bytes(usize::try_from(offset).unwrap(), data.to_vec()))
+        self.change(DiskChange::Bytes(usize::try_from(offset).unwrap(), data.to_vec()))
     }
 }
 
-/// Runs `work` on a copy of `image` with the power cut at each operation in turn.
-fn cut_everywhere(image: &[u8], work: impl Fn(&Store), old: &[Function], new: &[Function]) {
+/// All that a store holds.
+type Content = (Vec<Function>, Vec<Alias>);
+
+fn content(store: &Store) -> Content {
+    (store.functions().unwrap(), store.aliases().unwrap())
+}
+
+/// Runs `work` on a copy of `image` with the power cut at each operation in turn: afterwards the
+/// store has what it had, or what it has without a cut. What `work` returns keeps the store open.
+fn cut_everywhere<T>(image: &[u8], work: impl Fn(Store) -> T) {
+    let old = content(&Backend::on(image.to_vec()).open().unwrap());
+    let backend = Backend::on(image.to_vec());
+    drop(work(backend.open().unwrap()));
+    let new = content(&backend.open().unwrap());
+    assert!(!is_same(&old, &new), "the work changes something");
     let mut seen_old = false;
     for cut in 0.. {
         let backend = Backend::on(image.to_vec());
         let store = backend.open().unwrap();
         let before = backend.0.lock().unwrap().operations;
         backend.0.lock().unwrap().cut_at = Some(before + cut);
-        work(&store);
+        let at_work = work(store);
         let finished = backend.0.lock().unwrap().operations < before + cut;
         // The process is gone: what dropping the store would still write is lost.
         let images = backend.images();
+        drop(at_work);
         for image in images {
-            let functions = Backend::on(image).open().unwrap().functions().unwrap();
-            assert!(functions == old || functions == new, "cut {cut}: {functions:?}");
-            seen_old |= functions == old;
-            assert!(!finished || functions == new, "acknowledged and lost at cut {cut}");
+            let found = content(&Backend::on(image).open().unwrap());
+            assert!(is_same(&found, &old) || is_same(&found, &new), "cut {cut}: {found:?}");
+            seen_old |= is_same(&found, &old);
+            assert!(!finished || is_same(&found, &new), "acknowledged and lost at cut {cut}");
         }
         if finished {
             assert!(cut > 1 && seen_old, "the cuts were not before the commit");
@@ -161,26 +179,107 @@ fn cut_everywhere(image: &[u8], work: impl Fn(&Store), old: &[Function], new: &[
     }
 }
 
-fn image_with(functions: &[Function]) -> Vec<u8> {
+/// Equal but for the ids, which are random in each run.
+fn is_same(one: &Content, other: &Content) -> bool {
+    let without_ids = |(functions, aliases): &Content| -> Content {
+        let mut functions = functions.clone();
+        for function in &mut functions {
+            function.revision_id.clear();
+            function.content_id.clear();
+            if let Some(running) = &mut function.running {
+                running.revision_id.clear();
+                running.content_id.clear();
+            }
+        }
+        (functions, aliases.clone())
+    };
+    without_ids(one) == without_ids(other)
+}
+
+fn image_with(changes: &[Change]) -> Vec<u8> {
     let backend = Backend::default();
     let store = backend.open().unwrap();
-    for function in functions {
-        store.put(function).unwrap();
-    }
+    store.commit(changes).unwrap();
     drop(store);
     let disk = backend.0.lock().unwrap();
     disk.durable.clone()
+}
+
+fn put(function: &Function) -> Change {
+    Change::Put(Arc::new(function.clone()))
 }
 
 #[test]
 fn a_cut_leaves_the_old_or_the_new_state() {
     let (f, g) = (sample("f"), sample("g"));
     let changed = f.after(&ready()).unwrap();
-    let image = image_with(std::slice::from_ref(&f));
-    let only_f = std::slice::from_ref(&f);
-    cut_everywhere(&image, |s| drop(s.put(&g)), only_f, &[f.clone(), g.clone()]);
-    cut_everywhere(&image, |s| drop(s.put(&changed)), only_f, std::slice::from_ref(&changed));
-    cut_everywhere(&image, |s| drop(s.remove(&f.key())), only_f, &[]);
+    let image = image_with(&[put(&f)]);
+    let commit = |change: Change| {
+        move |store: Store| {
+            drop(store.commit(std::slice::from_ref(&change)));
+            store
+        }
+    };
+    cut_everywhere(&image, commit(put(&g)));
+    cut_everywhere(&image, commit(put(&changed)));
+    cut_everywhere(&image, commit(Change::Remove(Arc::new(f))));
+}
+
+#[test]
+fn a_cut_leaves_no_call_half_done() {
+    const HERE: &str = "us-east-1";
+    let active = sample("f").after(&ready()).unwrap();
+    let one = active.published(None);
+    let latest = Function { last_version: 1, ..active.updated(active.clone()) };
+    let latest = latest.after(&ready()).unwrap();
+    let live = Change::PutAlias(Arc::new(alias("f", "live", "1")));
+    let image = image_with(&[put(&latest), put(&one), live]);
+    let call = |call: fn(&Registry)| {
+        cut_everywhere(&image, |store| {
+            let registry = Registry::new(store, "0").unwrap();
+            call(&registry);
+            registry
+        });
+    };
+    // Each of these is one call of a client, and most of them change several records.
+    call(|r| drop(r.publish(HERE, "f", &Publication::default())));
+    call(|r| {
+        let change = |f: &Function| Ok(Function { timeout_s: 9, ..f.clone() });
+        drop(r.update::<FunctionError>(HERE, "f", None, true, change));
+    });
+    call(|r| drop(r.create(sample("g"), true)));
+    call(|r| drop(r.create_alias(alias("f", "beta", "1"))));
+    call(|r| {
+        let change = |live: &Alias| Ok(Alias { version: "$LATEST".to_owned(), ..live.clone() });
+        drop(r.update_alias::<FunctionError>((HERE, "f", "live"), None, change));
+    });
+    call(|r| drop(r.delete_alias(HERE, "f", "live")));
+    // The function goes with its version and its alias.
+    call(|r| drop(r.delete(HERE, &FunctionRef { name: "f".to_owned(), qualifier: None })));
+}
+
+#[test]
+fn a_cut_while_a_store_of_the_first_format_is_brought_up_to_date_loses_nothing() {
+    let first = || {
+        let backend = Backend::default();
+        let database = Database::builder().create_with_backend(backend.clone()).unwrap();
+        write_first_format(&database, &[sample("f")]);
+        drop(database);
+        let image = backend.0.lock().unwrap().durable.clone();
+        Backend::on(image)
+    };
+    let probe = first();
+    drop(probe.open().unwrap());
+    let operations = probe.0.lock().unwrap().operations;
+    for cut in 0..operations {
+        let backend = first();
+        backend.0.lock().unwrap().cut_at = Some(cut);
+        drop(backend.open());
+        for image in backend.images() {
+            let store = Backend::on(image).open().unwrap();
+            assert_eq!(content(&store), (vec![sample("f")], vec![]), "cut {cut}");
+        }
+    }
 }
 
 #[test]
@@ -206,9 +305,9 @@ fn the_store_works_again_once_the_disk_does() {
     let backend = Backend::on(image_with(&[]));
     let store = backend.open().unwrap();
     backend.cut();
-    assert!(store.put(&sample("f")).is_err());
-    assert!(store.put(&sample("f")).is_err());
+    assert!(store.commit(&[put(&sample("f"))]).is_err());
+    assert!(store.commit(&[put(&sample("f"))]).is_err());
     backend.0.lock().unwrap().cut_at = None;
-    store.put(&sample("f")).unwrap();
+    store.commit(&[put(&sample("f"))]).unwrap();
     assert_eq!(store.functions().unwrap(), [sample("f")]);
 }

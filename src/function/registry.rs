@@ -1,22 +1,22 @@
 //! What the rest of the program asks about functions: a view in memory over the store.
 //!
 //! A reader never waits for the disk: records are shared values behind one short lock. A writer
-//! commits to the store first and changes the view afterwards, so what a reader sees is durable; the
-//! text of a preparation's progress alone is not kept.
-//! It holds no state of containers, and it does not prepare images.
+//! works out a list of changes, commits them in one transaction and changes the view afterwards, so
+//! what a reader sees is durable; the text of a preparation's progress alone is not kept.
+//! It holds no state of containers, and it does not prepare code.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+mod aliases;
+mod view;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use self::view::View;
 use super::error::FunctionError;
 use super::model::Function;
 use super::name::{FunctionRef, Place, Qualifier};
-use super::state::Step;
-use super::store::Store;
-
-/// A region's functions by name, in the order that lists have.
-type Region = BTreeMap<String, Arc<Function>>;
+use super::state::{LastUpdate, State, Step};
+use super::store::{Change, Store};
+use crate::random;
 
 #[derive(Debug)]
 pub struct Registry {
@@ -24,24 +24,48 @@ pub struct Registry {
     owner: String,
     /// Held by a writer from its check to the change of the view: one writer at a time.
     store: Mutex<Store>,
-    view: RwLock<HashMap<String, Region>>,
+    view: RwLock<View>,
 }
 
 /// One page of a list.
 #[derive(Debug)]
-pub struct Page {
-    pub functions: Vec<Arc<Function>>,
-    /// Whether there are functions after the last one.
+pub struct Page<T> {
+    pub items: Vec<Arc<T>>,
+    /// Whether there are more after the last one.
     pub more: bool,
+}
+
+impl<T> Page<T> {
+    fn of(mut rest: impl Iterator<Item = Arc<T>>, max: usize) -> Page<T> {
+        let items = rest.by_ref().take(max).collect();
+        Page { items, more: rest.next().is_some() }
+    }
+}
+
+/// A `$LATEST` that was written, and the version that was published with it.
+#[derive(Debug)]
+pub struct Written {
+    pub latest: Arc<Function>,
+    pub published: Option<Arc<Function>>,
+}
+
+/// What PublishVersion asks for.
+#[derive(Debug, Default)]
+pub struct Publication {
+    pub revision_id: Option<String>,
+    pub code_sha256: Option<String>,
+    pub description: Option<String>,
 }
 
 impl Registry {
     /// Reads every record of the store.
     pub fn new(store: Store, account_id: &str) -> Result<Registry, FunctionError> {
-        let mut view: HashMap<String, Region> = HashMap::new();
+        let mut view = View::default();
         for function in store.functions()? {
-            let region = view.entry(function.region.clone()).or_default();
-            region.insert(function.name.clone(), Arc::new(function));
+            view.apply(Change::Put(Arc::new(function)));
+        }
+        for alias in store.aliases()? {
+            view.apply(Change::PutAlias(Arc::new(alias)));
         }
         let owner = store.owner().to_owned();
         let account_id = account_id.to_owned();
@@ -53,123 +77,287 @@ impl Registry {
         &self.owner
     }
 
-    /// The version that the reference means.
+    /// The version that the reference means; of an alias with two, the first.
     pub fn get(
         &self,
         region: &str,
         reference: &FunctionRef,
     ) -> Result<Arc<Function>, FunctionError> {
-        let published = !matches!(reference.qualifier, None | Some(Qualifier::Latest));
-        match self.latest(region, &reference.name) {
-            Some(function) if !published => Ok(function),
-            _ => Err(self.not_found(region, reference)),
-        }
+        self.find(region, reference, || 1.0).ok_or_else(|| self.not_found(region, reference))
     }
 
-    /// The `$LATEST` version by the bare name, without a copy of the key.
+    /// The version that the reference means for one request; `draw` is random, evenly from 0 to
+    /// below 1, and is asked where an alias points at two versions.
+    pub fn find(
+        &self,
+        region: &str,
+        reference: &FunctionRef,
+        draw: impl FnOnce() -> f64,
+    ) -> Option<Arc<Function>> {
+        let view = self.read();
+        let entry = view.entry(region, &reference.name)?;
+        match &reference.qualifier {
+            None | Some(Qualifier::Latest) => Some(&entry.latest),
+            Some(Qualifier::LatestPublished) => entry.versions.last_key_value().map(|(_, v)| v),
+            Some(Qualifier::Version(number)) => entry.version(number),
+            Some(Qualifier::Alias(name)) => {
+                let alias = entry.aliases.get(name)?;
+                entry.version(alias.version_for(draw))
+            }
+        }
+        .cloned()
+    }
+
+    /// The `$LATEST` version by the bare name.
     pub fn latest(&self, region: &str, name: &str) -> Option<Arc<Function>> {
-        self.read().get(region)?.get(name).cloned()
+        Some(self.read().entry(region, name)?.latest.clone())
     }
 
     /// At most `max` functions of a region by name, those after the name `after`.
-    pub fn list(&self, region: &str, after: Option<&str>, max: usize) -> Page {
+    pub fn list(&self, region: &str, after: Option<&str>, max: usize) -> Page<Function> {
         let view = self.read();
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = view
-            .get(region)
-            .into_iter()
-            .flat_map(|functions| functions.range::<str, _>((from, Bound::Unbounded)));
-        let functions = rest.by_ref().take(max).map(|(_, function)| Arc::clone(function)).collect();
-        Page { functions, more: rest.next().is_some() }
+        Page::of(view.after(region, after).map(|(_, entry)| entry.latest.clone()), max)
     }
 
-    /// Every function of every region, for the start and for the status.
+    /// At most `max` versions of all functions of a region, those after this version of a function.
+    pub fn list_all(
+        &self,
+        region: &str,
+        after: Option<(&str, &str)>,
+        max: usize,
+    ) -> Page<Function> {
+        let view = self.read();
+        let rest_of_first = after.and_then(|(name, version)| {
+            view.entry(region, name).map(|entry| entry.versions_after(Some(version)))
+        });
+        let others = view.after(region, after.map(|(name, _)| name));
+        let others = others.flat_map(|(_, entry)| entry.versions_after(None));
+        Page::of(rest_of_first.into_iter().flatten().chain(others).cloned(), max)
+    }
+
+    /// At most `max` versions of a function, `$LATEST` first, those after the version `after`.
+    pub fn versions(
+        &self,
+        region: &str,
+        name: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<Page<Function>, FunctionError> {
+        let view = self.read();
+        let entry = view.entry(region, name).ok_or_else(|| self.no_function(region, name))?;
+        Ok(Page::of(entry.versions_after(after).cloned(), max))
+    }
+
+    /// The `$LATEST` version of every function of every region, for the start and for the status.
     pub fn all(&self) -> Vec<Arc<Function>> {
-        self.read().values().flat_map(|region| region.values().cloned()).collect()
+        self.read().entries().map(|entry| entry.latest.clone()).collect()
     }
 
-    pub fn create(&self, function: Function) -> Result<Arc<Function>, FunctionError> {
+    /// Adds a function, and its first version when it is to be published at once.
+    pub fn create(&self, function: Function, publish: bool) -> Result<Written, FunctionError> {
         let store = self.writer();
         if self.latest(&function.region, &function.name).is_some() {
             return Err(FunctionError::AlreadyExists { name: function.name });
         }
-        self.keep(&store, function)
+        self.put_latest(&store, function, publish)
     }
 
-    /// Deletes what the reference means and returns what it was.
+    /// Replaces `$LATEST` by what `change` makes of it, and publishes that if it is asked for.
+    ///
+    /// `revision_id` is what the caller has seen, if that matters to it. The new code runs once its
+    /// preparation has told so through [`Registry::set_state`].
+    pub fn update<E: From<FunctionError>>(
+        &self,
+        region: &str,
+        name: &str,
+        revision_id: Option<&str>,
+        publish: bool,
+        change: impl FnOnce(&Function) -> Result<Function, E>,
+    ) -> Result<Written, E> {
+        let store = self.writer();
+        let latest = self.latest(region, name).ok_or_else(|| self.no_function(region, name))?;
+        self.check_changeable(&latest, revision_id)?;
+        let updated = latest.updated(change(&latest)?);
+        Ok(self.put_latest(&store, updated, publish)?)
+    }
+
+    /// Whether `$LATEST` takes an update now, from a client that has seen this revision.
+    pub fn check_changeable(
+        &self,
+        latest: &Function,
+        revision_id: Option<&str>,
+    ) -> Result<(), FunctionError> {
+        if revision_id.is_some_and(|seen| seen != latest.revision_id) {
+            return Err(FunctionError::OtherRevision);
+        }
+        if let State::Pending { .. } = latest.state {
+            return Err(FunctionError::NotReady { state: latest.state.name() });
+        }
+        if latest.is_unprepared() {
+            return Err(FunctionError::UpdateInProgress { arn: self.arn(latest) });
+        }
+        Ok(())
+    }
+
+    /// Makes a version of `$LATEST`, or returns the last one when nothing has changed since.
+    pub fn publish(
+        &self,
+        region: &str,
+        name: &str,
+        wanted: &Publication,
+    ) -> Result<Arc<Function>, FunctionError> {
+        let store = self.writer();
+        let (latest, last) = {
+            let view = self.read();
+            let entry = view.entry(region, name).ok_or_else(|| self.no_function(region, name))?;
+            (entry.latest.clone(), entry.versions.get(&entry.latest.last_version).cloned())
+        };
+        self.check_changeable(&latest, wanted.revision_id.as_deref())?;
+        // After a failed update the function still runs, but not what would be published.
+        if matches!(latest.state, State::Failed { .. })
+            || matches!(latest.last_update, Some(LastUpdate::Failed { .. }))
+        {
+            return Err(FunctionError::NotReady { state: "Failed" });
+        }
+        if let Some(asked) = wanted.code_sha256.as_ref().filter(|sha| **sha != latest.code_sha256) {
+            let (asked, latest) = (asked.clone(), latest.code_sha256.clone());
+            return Err(FunctionError::OtherCode { asked, latest });
+        }
+        if let Some(last) = last.filter(|last| last.content_id == latest.content_id) {
+            return Ok(last);
+        }
+        let version = Arc::new(latest.published(wanted.description.as_deref()));
+        let latest = Function {
+            last_version: latest.last_version + 1,
+            revision_id: random::uuid().to_string(),
+            ..(*latest).clone()
+        };
+        self.keep(&store, vec![Change::Put(Arc::new(latest)), Change::Put(version.clone())])?;
+        Ok(version)
+    }
+
+    /// Deletes what the reference means, a version or the whole function, and returns every version
+    /// that is gone with it.
     pub fn delete(
         &self,
         region: &str,
         reference: &FunctionRef,
-    ) -> Result<Arc<Function>, FunctionError> {
-        match reference.qualifier {
-            None => {}
-            Some(Qualifier::Latest) => return Err(FunctionError::LatestNotDeletable),
-            Some(Qualifier::Alias(_)) => return Err(FunctionError::AliasNotDeletable),
-            Some(Qualifier::Version(_) | Qualifier::LatestPublished) => {
-                return Err(self.not_found(region, reference));
-            }
-        }
+    ) -> Result<Vec<Arc<Function>>, FunctionError> {
+        let not_found = || self.not_found(region, reference);
         let store = self.writer();
-        let Some(function) = self.latest(region, &reference.name) else {
-            return Err(self.not_found(region, reference));
+        let (gone, aliases) = {
+            let view = self.read();
+            let entry = view.entry(region, &reference.name);
+            match &reference.qualifier {
+                Some(Qualifier::Latest) => return Err(FunctionError::LatestNotDeletable),
+                Some(Qualifier::Alias(_)) => return Err(FunctionError::AliasNotDeletable),
+                Some(Qualifier::LatestPublished) => return Err(not_found()),
+                Some(Qualifier::Version(number)) => {
+                    let entry = entry.ok_or_else(not_found)?;
+                    let version = entry.version(number).ok_or_else(not_found)?;
+                    let aliases = entry.aliases_of(&version.version);
+                    if !aliases.is_empty() {
+                        return Err(FunctionError::VersionInUse { aliases });
+                    }
+                    (vec![version.clone()], Vec::new())
+                }
+                None => {
+                    let entry = entry.ok_or_else(not_found)?;
+                    let gone: Vec<_> = entry.versions_after(None).cloned().collect();
+                    (gone, entry.aliases.values().cloned().collect())
+                }
+            }
         };
-        store.remove(&function.key())?;
-        if let Some(functions) = self.write().get_mut(region) {
-            functions.remove(&reference.name);
-        }
-        Ok(function)
+        let changes = gone.iter().cloned().map(Change::Remove);
+        let changes = changes.chain(aliases.into_iter().map(Change::RemoveAlias)).collect();
+        self.keep(&store, changes)?;
+        Ok(gone)
     }
 
-    /// Moves a function's state and returns what it now is.
+    /// Moves the state of a version and returns what it now is. A step of `$LATEST` is also one of
+    /// the version that was published from it before its code was ready.
     ///
-    /// `revision_id` is the one that the step was worked out for: a function that was deleted and
-    /// made again under the same name meanwhile is another one, and is not found.
-    pub fn set_state(
-        &self,
-        region: &str,
-        name: &str,
-        revision_id: &str,
-        step: &Step,
-    ) -> Result<Arc<Function>, FunctionError> {
+    /// The step was worked out for `of`: a function that was changed, or deleted and made again
+    /// under the same name meanwhile, is another one, and is not found.
+    pub fn set_state(&self, of: &Function, step: &Step) -> Result<Arc<Function>, FunctionError> {
         let store = self.writer();
-        let Some(function) =
-            self.latest(region, name).filter(|function| function.revision_id == revision_id)
-        else {
-            let reference = FunctionRef { name: name.to_owned(), qualifier: None };
-            return Err(self.not_found(region, &reference));
+        let (function, waiting) = {
+            let view = self.read();
+            let entry = view.entry(&of.region, &of.name);
+            let same = |found: &&Arc<Function>| found.content_id == of.content_id;
+            let found = entry.and_then(|entry| entry.version(&of.version)).filter(same);
+            let Some(found) = found else { return Err(self.no_function(&of.region, &of.name)) };
+            let versions = entry.filter(|_| of.is_latest()).into_iter();
+            let waiting = versions.flat_map(|entry| entry.versions.values());
+            let is_waiting = |version: &&Arc<Function>| {
+                same(version) && matches!(version.state, State::Pending { .. })
+            };
+            (found.clone(), waiting.filter(is_waiting).cloned().collect::<Vec<_>>())
         };
-        let Some(changed) = function.after(step) else {
-            return Err(FunctionError::Transition {
-                name: name.to_owned(),
+        let after = |function: &Function| {
+            function.after(step).map(Arc::new).ok_or_else(|| FunctionError::Transition {
+                name: function.name.clone(),
                 from: function.state.name(),
                 step: step.name(),
-            });
+            })
         };
+        let changed = after(&function)?;
+        let mut changes = vec![Change::Put(changed.clone())];
+        for version in waiting {
+            changes.push(Change::Put(after(&version)?));
+        }
         // How far a preparation is means nothing after a restart, so it costs no commit.
         if matches!(step, Step::Progress(_)) {
-            return Ok(self.show(changed));
+            self.show(changes);
+        } else {
+            self.keep(&store, changes)?;
         }
-        self.keep(&store, changed)
+        Ok(changed)
+    }
+
+    fn put_latest(
+        &self,
+        store: &Store,
+        mut latest: Function,
+        publish: bool,
+    ) -> Result<Written, FunctionError> {
+        let published = publish.then(|| Arc::new(latest.published(None)));
+        latest.last_version += u64::from(publish);
+        let latest = Arc::new(latest);
+        let changes = [&latest].into_iter().chain(&published).cloned().map(Change::Put).collect();
+        self.keep(store, changes)?;
+        Ok(Written { latest, published })
     }
 
     /// Store first, then the view.
-    fn keep(&self, store: &Store, function: Function) -> Result<Arc<Function>, FunctionError> {
-        store.put(&function)?;
-        Ok(self.show(function))
+    fn keep(&self, store: &Store, changes: Vec<Change>) -> Result<(), FunctionError> {
+        store.commit(&changes)?;
+        self.show(changes);
+        Ok(())
     }
 
-    fn show(&self, function: Function) -> Arc<Function> {
-        let function = Arc::new(function);
+    fn show(&self, changes: Vec<Change>) {
         let mut view = self.write();
-        let region = view.entry(function.region.clone()).or_default();
-        region.insert(function.name.clone(), Arc::clone(&function));
-        function
+        for change in changes {
+            view.apply(change);
+        }
+    }
+
+    fn arn(&self, function: &Function) -> String {
+        self.place(&function.region).arn(&function.name, None)
+    }
+
+    fn place<'a>(&'a self, region: &'a str) -> Place<'a> {
+        Place { region, account_id: &self.account_id }
     }
 
     fn not_found(&self, region: &str, reference: &FunctionRef) -> FunctionError {
-        let place = Place { region, account_id: &self.account_id };
-        FunctionError::NotFound { arn: place.arn(&reference.name, reference.qualifier.as_ref()) }
+        let arn = self.place(region).arn(&reference.name, reference.qualifier.as_ref());
+        FunctionError::NotFound { arn }
+    }
+
+    fn no_function(&self, region: &str, name: &str) -> FunctionError {
+        FunctionError::NotFound { arn: self.place(region).arn(name, None) }
     }
 
     // A panic under one of these locks leaves whole records: each change is one insert or remove.
@@ -178,115 +366,14 @@ impl Registry {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Region>> {
+    fn read(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Region>> {
+    fn write(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::model::tests::{ready, sample};
-    use super::super::power_cut::Backend;
-    use super::super::state::State;
-    use super::*;
-
-    const HERE: &str = "us-east-1";
-
-    fn registry() -> Registry {
-        Registry::new(Backend::default().open().unwrap(), "123456789012").unwrap()
-    }
-
-    fn reference(name: &str, qualifier: Option<Qualifier>) -> FunctionRef {
-        FunctionRef { name: name.to_owned(), qualifier }
-    }
-
-    #[test]
-    fn what_is_created_is_found_in_its_region_only() {
-        let registry = registry();
-        registry.create(sample("f")).unwrap();
-        assert_eq!(*registry.get(HERE, &reference("f", None)).unwrap(), sample("f"));
-        assert!(registry.get(HERE, &reference("f", Some(Qualifier::Latest))).is_ok());
-        assert!(registry.get("eu-west-1", &reference("f", None)).is_err());
-        let version = reference("f", Some(Qualifier::Version("3".to_owned())));
-        assert!(matches!(registry.get(HERE, &version), Err(FunctionError::NotFound { arn })
-                if arn == "arn:aws:lambda:us-east-1:123456789012:function:f:3"));
-    }
-
-    #[test]
-    fn a_name_is_taken_once() {
-        let registry = registry();
-        registry.create(sample("f")).unwrap();
-        assert!(matches!(registry.create(sample("f")),
-            Err(FunctionError::AlreadyExists { name }) if name == "f"));
-    }
-
-    #[test]
-    fn pages_follow_each_other_without_gap() {
-        let registry = registry();
-        for name in ["c", "a", "b", "e", "d"] {
-            registry.create(sample(name)).unwrap();
-        }
-        let names = |after: Option<&str>| {
-            let page = registry.list(HERE, after, 2);
-            let names: Vec<String> = page.functions.iter().map(|f| f.name.clone()).collect();
-            (names.concat(), page.more)
-        };
-        assert_eq!(names(None), ("ab".to_owned(), true));
-        // The marker's function may be gone by now.
-        registry.delete(HERE, &reference("b", None)).unwrap();
-        assert_eq!(names(Some("b")), ("cd".to_owned(), true));
-        assert_eq!(names(Some("d")), ("e".to_owned(), false));
-        assert!(registry.list("eu-west-1", None, 2).functions.is_empty());
-    }
-
-    #[test]
-    fn deletion_is_of_whole_functions() {
-        let registry = registry();
-        registry.create(sample("f")).unwrap();
-        let delete = |qualifier| registry.delete(HERE, &reference("f", qualifier)).unwrap_err();
-        assert!(matches!(delete(Some(Qualifier::Latest)), FunctionError::LatestNotDeletable));
-        let alias = Qualifier::Alias("live".to_owned());
-        assert!(matches!(delete(Some(alias)), FunctionError::AliasNotDeletable));
-        let version = Qualifier::Version("1".to_owned());
-        assert!(matches!(delete(Some(version)), FunctionError::NotFound { .. }));
-        registry.delete(HERE, &reference("f", None)).unwrap();
-        assert!(matches!(delete(None), FunctionError::NotFound { .. }));
-        assert!(registry.writer().functions().unwrap().is_empty());
-    }
-
-    #[test]
-    fn states_are_stored_and_wrong_steps_refused() {
-        let registry = registry();
-        let revision = registry.create(sample("f")).unwrap().revision_id.clone();
-        let progress = Step::Progress("pulling".to_owned());
-        let pending = registry.set_state(HERE, "f", &revision, &progress).unwrap();
-        assert!(matches!(&pending.state, State::Pending { reason, .. } if reason == "pulling"));
-        let active = registry.set_state(HERE, "f", &revision, &ready()).unwrap();
-        assert_eq!(active.state, State::Active);
-        assert_eq!(registry.writer().functions().unwrap(), [(*active).clone()]);
-        assert!(matches!(
-            registry.set_state(HERE, "f", &revision, &Step::Restore),
-            Err(FunctionError::Transition { from: "Active", .. })
-        ));
-        assert!(matches!(
-            registry.set_state(HERE, "f", "an older one", &ready()),
-            Err(FunctionError::NotFound { .. })
-        ));
-    }
-
-    #[test]
-    fn a_failed_commit_changes_nothing_in_the_view() {
-        let backend = Backend::default();
-        let registry = Registry::new(backend.open().unwrap(), "123456789012").unwrap();
-        let f = registry.create(sample("f")).unwrap();
-        backend.cut();
-        assert!(matches!(registry.create(sample("g")), Err(FunctionError::Store(_))));
-        assert!(registry.delete(HERE, &reference("f", None)).is_err());
-        assert!(registry.set_state(HERE, "f", &f.revision_id, &ready()).is_err());
-        assert_eq!(registry.all(), [f]);
-    }
-}
+mod tests;

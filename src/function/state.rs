@@ -131,8 +131,39 @@ impl Default for State {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LastUpdate {
     Successful,
-    InProgress,
-    Failed { code: ReasonCode, reason: String },
+    /// The text tells how far it is.
+    InProgress {
+        reason: String,
+    },
+    Failed {
+        code: ReasonCode,
+        reason: String,
+    },
+}
+
+impl LastUpdate {
+    /// An update that was just accepted, in the words that AWS has for it.
+    pub fn new() -> Self {
+        LastUpdate::InProgress { reason: "The function is being created.".to_owned() }
+    }
+
+    /// An update in progress after `step`, or `None` where the step cannot follow.
+    pub fn after(step: &Step) -> Option<LastUpdate> {
+        match step {
+            Step::Progress(reason) => Some(LastUpdate::InProgress { reason: reason.clone() }),
+            Step::Ready(_) => Some(LastUpdate::Successful),
+            Step::Fail { code, reason } => {
+                Some(LastUpdate::Failed { code: *code, reason: reason.clone() })
+            }
+            Step::Restore => None,
+        }
+    }
+}
+
+impl Default for LastUpdate {
+    fn default() -> Self {
+        LastUpdate::new()
+    }
 }
 
 #[cfg(test)]

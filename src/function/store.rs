@@ -8,19 +8,29 @@ use std::fmt;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
+};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::alias::Alias;
 use super::model::Function;
 use super::store_error::{Kind, StoreError};
 
 const FILE_NAME: &str = "state.redb";
 
-/// The format that this build writes. A file with a greater one is refused.
-const FORMAT: u32 = 1;
+/// The format that this build writes. A file with a greater one is refused, and one with a smaller
+/// one is brought up to it when it is opened.
+///
+/// 1: functions as `$LATEST` only. 2: published versions beside them, aliases, zip packages. What
+/// a build for 1 would make of these is wrong (it would take a version for the function), so it
+/// has to refuse the file; the records of 1 are read as they are.
+const FORMAT: u32 = 2;
+const OLDEST_FORMAT: u32 = 1;
 
 /// redb would keep up to 1 GiB of pages; every record is in memory already, so little is enough.
 const CACHE_BYTES: usize = 1 << 20;
@@ -31,6 +41,46 @@ const META_OWNER: &str = "owner";
 
 /// `region/name/version` to the record in JSON.
 const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+/// `region/function/alias` to the record in JSON.
+const ALIASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("aliases");
+
+/// One change of one record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    Put(Arc<Function>),
+    Remove(Arc<Function>),
+    PutAlias(Arc<Alias>),
+    RemoveAlias(Arc<Alias>),
+}
+
+type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
+
+/// A change as the tables take it.
+struct Write {
+    table: Table<'static>,
+    key: String,
+    /// `None`: the record goes.
+    record: Option<Vec<u8>>,
+}
+
+impl Write {
+    fn new(change: &Change) -> Result<Write, serde_json::Error> {
+        Ok(match change {
+            Change::Put(function) => {
+                let record = Some(serde_json::to_vec(&**function)?);
+                Write { table: FUNCTIONS, key: function.key(), record }
+            }
+            Change::Remove(function) => {
+                Write { table: FUNCTIONS, key: function.key(), record: None }
+            }
+            Change::PutAlias(alias) => {
+                let record = Some(serde_json::to_vec(&**alias)?);
+                Write { table: ALIASES, key: alias.key(), record }
+            }
+            Change::RemoveAlias(alias) => Write { table: ALIASES, key: alias.key(), record: None },
+        })
+    }
+}
 
 /// Opens the database, at the start and again after an I/O error.
 type Opener = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
@@ -79,10 +129,19 @@ impl Store {
         &self.owner
     }
 
-    /// Every record, in the order of the keys.
+    /// Every version of every function, in the order of the keys: `$LATEST` before its versions.
     pub fn functions(&self) -> Result<Vec<Function>, StoreError> {
+        self.records(FUNCTIONS)
+    }
+
+    /// Every alias, in the order of the keys.
+    pub fn aliases(&self) -> Result<Vec<Alias>, StoreError> {
+        self.records(ALIASES)
+    }
+
+    fn records<T: DeserializeOwned>(&self, table: Table<'_>) -> Result<Vec<T>, StoreError> {
         self.with_database(|database| {
-            let table = database.begin_read()?.open_table(FUNCTIONS)?;
+            let table = database.begin_read()?.open_table(table)?;
             table
                 .iter()?
                 .map(|entry| {
@@ -95,26 +154,25 @@ impl Store {
         })
     }
 
-    /// Writes one record, new or instead of the old one.
-    pub fn put(&self, function: &Function) -> Result<(), StoreError> {
-        let key = function.key();
-        let record = serde_json::to_vec(function)
-            .map_err(|e| StoreError::new(&self.path, Kind::Io(e.into())))?;
-        self.write(|table| table.insert(key.as_str(), record.as_slice()).map(drop))
+    /// Makes all the changes in one transaction, or none of them. Removing what is not there is no
+    /// error.
+    pub fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
+        let changes: Result<Vec<Write>, serde_json::Error> =
+            changes.iter().map(Write::new).collect();
+        let changes = changes.map_err(|e| StoreError::new(&self.path, Kind::Io(e.into())))?;
+        self.write(&changes)
     }
 
-    /// Removes one record; one that is not there is no error.
-    pub fn remove(&self, key: &str) -> Result<(), StoreError> {
-        self.write(|table| table.remove(key).map(drop))
-    }
-
-    fn write(
-        &self,
-        change: impl FnOnce(&mut redb::Table<'_, &str, &[u8]>) -> Result<(), redb::StorageError>,
-    ) -> Result<(), StoreError> {
+    fn write(&self, changes: &[Write]) -> Result<(), StoreError> {
         self.with_database(|database| {
             let transaction = database.begin_write()?;
-            change(&mut transaction.open_table(FUNCTIONS)?)?;
+            for Write { table, key, record } in changes {
+                let mut table = transaction.open_table(*table)?;
+                match record {
+                    Some(record) => table.insert(key.as_str(), record.as_slice())?,
+                    None => table.remove(key.as_str())?,
+                };
+            }
             transaction.commit()?;
             Ok(())
         })
@@ -189,6 +247,10 @@ fn prepare_tables(path: &Path, database: &Database) -> Result<String, StoreError
     };
     match format.parse::<u32>() {
         Ok(FORMAT) => Ok(owner),
+        Ok(OLDEST_FORMAT..FORMAT) => {
+            write_meta(database, &owner).map_err(fail)?;
+            Ok(owner)
+        }
         Ok(found) if found > FORMAT => {
             Err(StoreError::new(path, Kind::Newer { found, known: FORMAT }))
         }
@@ -212,21 +274,46 @@ fn stored_meta(database: &Database) -> Result<Option<(String, String)>, redb::Er
     Ok(Some((text(META_FORMAT)?, text(META_OWNER)?)))
 }
 
-/// One transaction for format, owner and the empty table: a file has all of them or none.
+/// One transaction for format, owner and the tables: a file has all of them or none. Tables that
+/// are there stay as they are.
 fn write_meta(database: &Database, owner: &str) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    {
-        let mut meta = transaction.open_table(META)?;
-        meta.insert(META_FORMAT, FORMAT.to_string().as_str())?;
-        meta.insert(META_OWNER, owner)?;
-        transaction.open_table(FUNCTIONS)?;
+    write_format(&transaction, FORMAT, owner)?;
+    for table in [FUNCTIONS, ALIASES] {
+        transaction.open_table(table)?;
     }
     transaction.commit()?;
     Ok(())
 }
 
+fn write_format(
+    transaction: &WriteTransaction,
+    format: u32,
+    owner: &str,
+) -> Result<(), redb::Error> {
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(META_FORMAT, format.to_string().as_str())?;
+    meta.insert(META_OWNER, owner)?;
+    Ok(())
+}
+
+/// A store as the first format had it: for tests of what became of it.
+#[cfg(test)]
+pub(super) fn write_first_format(database: &Database, functions: &[Function]) {
+    let transaction = database.begin_write().unwrap();
+    write_format(&transaction, 1, "the owner").unwrap();
+    let mut table = transaction.open_table(FUNCTIONS).unwrap();
+    for function in functions {
+        let record = serde_json::to_vec(function).unwrap();
+        table.insert(function.key().as_str(), record.as_slice()).unwrap();
+    }
+    drop(table);
+    transaction.commit().unwrap();
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::alias;
     use super::super::model::tests::sample;
     use super::*;
     use std::fs;
@@ -253,14 +340,23 @@ mod tests {
         let directory = scratch.0.join("a/b");
         let store = Store::open(&directory).unwrap();
         let owner = store.owner().to_owned();
-        store.put(&sample("f")).unwrap();
-        store.put(&sample("g")).unwrap();
-        store.remove(&sample("g").key()).unwrap();
-        store.remove("not there").unwrap();
+        let change = |change: fn(Arc<Function>) -> Change, name| change(Arc::new(sample(name)));
+        let live = Arc::new(alias::tests::sample("f", "live", "1"));
+        let puts = [
+            change(Change::Put, "f"),
+            change(Change::Put, "g"),
+            Change::PutAlias(live.clone()),
+            Change::PutAlias(Arc::new(alias::tests::sample("g", "live", "1"))),
+        ];
+        store.commit(&puts).unwrap();
+        store.commit(&[change(Change::Remove, "g"), change(Change::Remove, "absent")]).unwrap();
+        let gone = Arc::new(alias::tests::sample("g", "live", "7"));
+        store.commit(&[Change::RemoveAlias(gone)]).unwrap();
         drop(store);
         let store = Store::open(&directory).unwrap();
         assert_eq!(store.owner(), owner);
         assert_eq!(store.functions().unwrap(), [sample("f")]);
+        assert_eq!(store.aliases().unwrap(), [(*live).clone()]);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&directory), 0o700);
         assert_eq!(mode(&directory.join(FILE_NAME)), 0o600);
@@ -318,21 +414,42 @@ mod tests {
 
     #[test]
     fn a_newer_or_unknown_format_is_refused() {
-        let newer = with_meta(META_FORMAT, "2");
-        assert!(refusal(&newer.0).contains("format 2"), "{}", refusal(&newer.0));
+        let newer = with_meta(META_FORMAT, "3");
+        assert!(refusal(&newer.0).contains("format 3"), "{}", refusal(&newer.0));
+        let zero = with_meta(META_FORMAT, "0");
+        assert!(refusal(&zero.0).contains("unknown format"), "{}", refusal(&zero.0));
         let unknown = with_meta(META_FORMAT, "first");
         assert!(refusal(&unknown.0).contains("unknown format"), "{}", refusal(&unknown.0));
+    }
+
+    #[test]
+    fn a_store_of_the_first_format_is_brought_up_to_date() {
+        let scratch = Scratch::new();
+        fs::create_dir(&scratch.0).unwrap();
+        fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o700)).unwrap();
+        let database = Database::create(scratch.0.join(FILE_NAME)).unwrap();
+        write_first_format(&database, &[sample("f")]);
+        drop(database);
+        for _ in 0..2 {
+            let store = Store::open(&scratch.0).unwrap();
+            assert_eq!(store.owner(), "the owner");
+            assert_eq!(store.functions().unwrap(), [sample("f")]);
+            assert_eq!(store.aliases().unwrap(), []);
+        }
+        let database = Database::open(scratch.0.join(FILE_NAME)).unwrap();
+        assert_eq!(stored_meta(&database).unwrap().unwrap().0, "2");
     }
 
     #[test]
     fn a_record_that_cannot_be_read_is_named() {
         let scratch = Scratch::new();
         let store = Store::open(&scratch.0).unwrap();
-        store.write(|table| table.insert("r/f/1", b"{".as_slice()).map(drop)).unwrap();
+        let write = |record| Write { table: FUNCTIONS, key: "r/f/1".to_owned(), record };
+        store.write(&[write(Some(b"{".to_vec()))]).unwrap();
         let text = store.functions().unwrap_err().to_string();
         assert!(text.contains("r/f/1"), "{text}");
         // The store stays usable.
-        store.remove("r/f/1").unwrap();
+        store.write(&[write(None)]).unwrap();
         assert_eq!(store.functions().unwrap(), []);
     }
 }

@@ -34,7 +34,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::docker::{Engine, EngineError, Image};
 use crate::function::model::{Code, Function};
 use crate::function::registry::Registry;
-use crate::function::state::{Prepared, ReasonCode, State, Step};
+use crate::function::state::{Prepared, ReasonCode, Step};
 
 /// Images that are pulled at the same time.
 const PULLERS: usize = 2;
@@ -67,7 +67,7 @@ impl Packages {
     /// Takes up the functions that an earlier run of the service has left Pending.
     pub fn resume(&self, registry: &Arc<Registry>) {
         for function in registry.all() {
-            if matches!(function.state, State::Pending { .. }) {
+            if function.is_unprepared() {
                 self.prepare(registry, &function);
             }
         }
@@ -76,8 +76,13 @@ impl Packages {
     /// Makes a function ready: at once when its image is there, in the background when it has to
     /// be pulled. Blocks for an Engine call and a commit.
     pub fn prepare(&self, registry: &Arc<Registry>, function: &Arc<Function>) {
-        let Code::Image { uri, .. } = &function.code;
-        match self.engine.image(uri) {
+        let Code::Image { uri, .. } = &function.code else {
+            let reason = "This build of the service cannot prepare zip packages.".to_owned();
+            return set(registry, function, &fail(ReasonCode::InvalidConfiguration, reason));
+        };
+        // After a change of the configuration alone the image stays, wherever its tag is now.
+        let reference = function.image_reference();
+        match self.engine.image(reference.as_deref().unwrap_or(uri)) {
             Ok(Some(image)) => set(registry, function, &ready(&image)),
             Ok(None) if self.may_pull => {
                 set(registry, function, &Step::Progress(format!("Pulling image {uri}.")));
@@ -108,7 +113,9 @@ fn pull_all(engine: &Engine, waiting: &Receiver<(Arc<Registry>, Arc<Function>)>)
 }
 
 fn pull(engine: &Engine, registry: &Registry, function: &Arc<Function>) -> Step {
-    let Code::Image { uri, .. } = &function.code;
+    let Code::Image { uri, .. } = &function.code else {
+        return fail(ReasonCode::InvalidConfiguration, "The code is no image.".to_owned());
+    };
     log::info!("pulling image {uri} for function {}", function.name);
     let mut told = Instant::now();
     let mut progress = |line: &str| {
@@ -154,8 +161,8 @@ fn fail(code: ReasonCode, reason: String) -> Step {
 
 /// Moves the function's state, unless it was deleted meanwhile.
 fn set(registry: &Registry, function: &Function, step: &Step) {
-    let Function { region, name, revision_id, .. } = function;
-    match registry.set_state(region, name, revision_id, step) {
+    let name = &function.name;
+    match registry.set_state(function, step) {
         Ok(now) => log::info!("function {name} is {}", now.state.name()),
         Err(error) => log::warn!("function {name} could not become {}: {error}", step.name()),
     }

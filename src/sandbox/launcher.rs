@@ -19,7 +19,7 @@ pub use super::spec::Common;
 use super::state::EndReason;
 use crate::dispatch::{Dispatcher, Host, SandboxId, StopOrder, Target};
 use crate::docker::{Engine, EngineError, Image};
-use crate::function::model::{Code, Function};
+use crate::function::model::Function;
 
 /// How often a start is tried with another address when the Engine says that one is taken.
 const ADDRESS_TRIES: usize = 8;
@@ -195,21 +195,20 @@ impl Launcher {
 
     /// The image that the function had when it was made ready.
     fn image(&self, function: &Function) -> Result<Arc<Image>, StartError> {
-        let Code::Image { uri, .. } = &function.code;
-        let id = format!("sha256:{}", function.code_sha256);
+        let uri = function.image_reference().ok_or_else(no_image)?;
         let known = || self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = known().get(&id) {
+        if let Some(image) = known().get(&uri) {
             return Ok(image.clone());
         }
-        let image = self.engine.image(&id)?.ok_or_else(|| {
-            StartError::Failed(format!("image {uri} ({id}) is not on the Engine any more"))
+        let image = self.engine.image(&uri)?.ok_or_else(|| {
+            StartError::Failed(format!("image {uri} is not on the Engine any more"))
         })?;
         let image = Arc::new(image);
         let mut images = known();
         if images.len() >= KNOWN_IMAGES {
             images.clear();
         }
-        images.insert(id, image.clone());
+        images.insert(uri, image.clone());
         Ok(image)
     }
 
@@ -288,6 +287,10 @@ impl Host for Launcher {
     fn stop(&self, order: StopOrder) {
         let _ = self.stops.send(order);
     }
+}
+
+fn no_image() -> StartError {
+    StartError::Failed("the function's code is no image".to_owned())
 }
 
 /// Whether a sandbox that ends for this reason gets SIGTERM first.

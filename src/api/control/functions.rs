@@ -1,11 +1,18 @@
-//! CreateFunction, GetFunction, ListFunctions, DeleteFunction.
+//! CreateFunction, GetFunction, GetFunctionConfiguration, ListFunctions, DeleteFunction and the
+//! two updates.
 
 use std::sync::Arc;
 
-use super::{Answer, CODE_BYTES, Call, Operation};
+use super::code::Accepted;
+use super::{Answer, CODE_BYTES, Call, Operation, REQUEST_BYTES};
 use crate::api::Api;
+use crate::api::create_function::{NewFunction, create_function};
 use crate::api::error::AwsError;
-use crate::api::functions::{self, ListQuery};
+use crate::api::functions::{self, Context, ListQuery};
+use crate::api::update_function::{CodeUpdate, ConfigurationUpdate};
+use crate::function::model::Function;
+use crate::function::name::{FunctionRef, Qualifier};
+use crate::function::registry::Written;
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -36,16 +43,85 @@ pub(super) const OPERATIONS: &[Operation] = &[
         max_body_bytes: 0,
         run: delete,
     },
+    Operation {
+        name: "GetFunctionConfiguration",
+        method: "GET",
+        path: "/2015-03-31/functions/{}/configuration",
+        max_body_bytes: 0,
+        run: get_configuration,
+    },
+    Operation {
+        name: "UpdateFunctionCode",
+        method: "PUT",
+        path: "/2015-03-31/functions/{}/code",
+        max_body_bytes: CODE_BYTES,
+        run: update_code,
+    },
+    Operation {
+        name: "UpdateFunctionConfiguration",
+        method: "PUT",
+        path: "/2015-03-31/functions/{}/configuration",
+        max_body_bytes: REQUEST_BYTES,
+        run: update_configuration,
+    },
 ];
 
 fn create(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let context = call.context(api);
-    let function = functions::create_function(&call.body, &context)?;
-    let function = api.registry.create(function)?;
-    let answer = functions::created(&function, &context)?;
+    let NewFunction { function, publish } = create_function(&call.body, &context, &Accepted(api))?;
+    let Written { latest, published } = api.registry.create(function, publish)?;
+    let answer = functions::changed(published.as_ref().unwrap_or(&latest), &context)?;
     // Here, before the answer: with a local image the function is Active at once.
-    api.packages.prepare(&api.registry, &function);
+    api.packages.prepare(&api.registry, &latest);
     Ok(Answer::json(201, answer))
+}
+
+fn update_code(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
+    let context = call.context(api);
+    let update = CodeUpdate::parse(&call.body)?;
+    let name = functions::whole_function(call.value(0), &context)?;
+    let (publish, dry_run, revision) = (update.publish, update.dry_run, update.revision_id.clone());
+    let latest = latest(api, &context, &name)?;
+    api.registry.check_changeable(&latest, revision.as_deref())?;
+    let code = update.accept(&latest, &Accepted(api))?;
+    if dry_run {
+        let would_be = code.apply(&latest, &context);
+        // What an image would be is known once it is there.
+        let shown = if would_be.code_sha256.is_empty() { &*latest } else { &would_be };
+        return Ok(Answer::json(200, functions::changed(shown, &context)?));
+    }
+    let change = |function: &Function| Ok::<_, AwsError>(code.apply(function, &context));
+    let region = context.place.region;
+    let written = api.registry.update(region, &name, revision.as_deref(), publish, change)?;
+    prepared(api, &written, &context)
+}
+
+fn update_configuration(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
+    let context = call.context(api);
+    let name = functions::whole_function(call.value(0), &context)?;
+    let latest = latest(api, &context, &name)?;
+    let update = ConfigurationUpdate::parse(&call.body, &context, &Accepted(api))?;
+    let revision = update.revision_id.clone();
+    let change = |function: &Function| update.apply(function, &context);
+    let region = context.place.region;
+    let written = api.registry.update(region, &latest.name, revision.as_deref(), false, change)?;
+    prepared(api, &written, &context)
+}
+
+fn latest(api: &Arc<Api>, context: &Context<'_>, name: &str) -> Result<Arc<Function>, AwsError> {
+    let reference = FunctionRef { name: name.to_owned(), qualifier: None };
+    Ok(api.registry.get(context.place.region, &reference)?)
+}
+
+/// Prepares what an update has written, and answers with what became of it: a client that goes on
+/// with the revision of the answer has the latest one, unless an image has to be pulled first.
+fn prepared(api: &Arc<Api>, written: &Written, context: &Context<'_>) -> Result<Answer, AwsError> {
+    api.packages.prepare(&api.registry, &written.latest);
+    let changed = written.published.as_ref().unwrap_or(&written.latest);
+    let qualifier = (!changed.is_latest()).then(|| Qualifier::Version(changed.version.clone()));
+    let reference = FunctionRef { name: changed.name.clone(), qualifier };
+    let now = api.registry.get(context.place.region, &reference)?;
+    Ok(Answer::json(200, functions::changed(&now, context)?))
 }
 
 fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -71,9 +147,18 @@ fn list(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
 fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let qualifier = call.query("Qualifier");
     let context = call.context(api);
-    let function =
+    let gone =
         functions::delete_function(&api.registry, call.value(0), qualifier.as_deref(), &context)?;
-    log::info!("function {} of {} is deleted", function.name, function.region);
-    api.dispatcher.retire(&function.key());
+    for version in gone {
+        log::info!("{} is deleted", version.key());
+        api.dispatcher.retire(&version.key());
+    }
     Ok(Answer::empty(204))
+}
+
+fn get_configuration(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
+    let qualifier = call.query("Qualifier");
+    let context = call.context(api);
+    functions::get_configuration(&api.registry, call.value(0), qualifier.as_deref(), &context)
+        .map(|json| Answer::json(200, json))
 }

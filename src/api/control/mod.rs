@@ -4,7 +4,10 @@
 //! a request of their own. A file here holds the operations of one resource; [`TABLES`] lists the
 //! files. Paths are those of botocore's `lambda/2015-03-31/service-2.json`.
 
+mod aliases;
+mod code;
 mod functions;
+mod versions;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,8 +24,12 @@ use crate::random;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html> and recorded errors.
 pub(super) const CODE_BYTES: usize = 70_167_211;
 
+/// The largest request of the operations that carry settings only: every member of the model at
+/// its limit is far below.
+const REQUEST_BYTES: usize = 1 << 20;
+
 /// The operations, a table for each file.
-const TABLES: &[&[Operation]] = &[functions::OPERATIONS];
+const TABLES: &[&[Operation]] = &[functions::OPERATIONS, versions::OPERATIONS, aliases::OPERATIONS];
 
 /// One operation.
 pub(super) struct Operation {
