@@ -81,6 +81,14 @@ fn the_order_of_a_zip_does_not_matter() {
 }
 
 #[test]
+fn a_program_in_front_of_the_zip_does_no_harm() {
+    // As zipapp and self-extracting archives have it.
+    let package = zip(&[good(), ZipEntry::deflated("b", b"data").streamed()]);
+    let prefixed = [b"#!/usr/bin/env python3\n".as_slice(), &package].concat();
+    assert_eq!(unpacked(&prefixed), unpacked(&package));
+}
+
+#[test]
 fn the_head_of_a_bootstrap_is_at_hand() {
     let head = |entry| {
         let zip = zip(&[entry, good()]);
