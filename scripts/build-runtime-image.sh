@@ -319,7 +319,12 @@ case $runtime in
 esac
 
 step "The image"
+replaced=$(docker image inspect --format '{{.Id}}' "$tag" 2>/dev/null || true)
 told "importing $(du -sh "$root" | cut -f1) into the Engine as $tag" import_image
+# An image that has lost its only name would stay unseen; the Engine keeps it if functions are made from it.
+if [[ -n $replaced && $(docker image inspect --format '{{len .RepoTags}}' "$replaced" 2>/dev/null) == 0 ]]; then
+    docker image rm "$replaced" >/dev/null 2>&1 || true
+fi
 
 step "Done after $SECONDS s. Add to config.toml and restart the service:"
 note "[runtimes]"

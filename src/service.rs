@@ -23,7 +23,8 @@ use crate::function::store::Store;
 use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
 use crate::observe::metrics::Metrics;
-use crate::package::Packages;
+use crate::package::s3::S3;
+use crate::package::{Builder, CodeImages, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::launcher::{Common, Launcher};
 use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
@@ -41,6 +42,7 @@ pub enum StartError {
     Registry(FunctionError),
     Engine(EngineError),
     Network(NetworkError),
+    Packages(PackageError),
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -58,6 +60,9 @@ impl fmt::Display for StartError {
             StartError::Registry(error) => write!(f, "{error}"),
             StartError::Engine(error) => write!(f, "{error}"),
             StartError::Network(error) => write!(f, "{error}"),
+            StartError::Packages(error) => {
+                write!(f, "cannot use the stored packages: {error} {}", error.cause())
+            }
             StartError::Http(error) => write!(f, "{error}"),
             StartError::NotOnTheHostsNetwork(gateway) => write!(
                 f,
@@ -97,6 +102,7 @@ impl std::error::Error for StartError {
             StartError::Registry(error) => Some(error),
             StartError::Engine(error) => Some(error),
             StartError::Network(error) => Some(error),
+            StartError::Packages(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
             StartError::NotOnTheHostsNetwork(_) => None,
@@ -166,9 +172,14 @@ impl Service {
             runtime_api: runtime_api.clone(),
             max_cpus: config.execution.max_cpu_shares.min(f64::from(cpus)),
         };
+        let files = Files::open(&config.storage.path).map_err(StartError::Packages)?;
+        let images = CodeImages::new(engine.clone(), files.clone(), registry.owner());
+        images.remove_leftovers().map_err(StartError::Packages)?;
+        let builder = Arc::new(Builder::new(engine.clone(), images, config.runtimes.clone()));
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
+            builder.clone(),
             common,
             wanted,
             network,
@@ -184,7 +195,8 @@ impl Service {
         let health =
             watcher::start(engine.clone(), dispatcher.clone()).map_err(StartError::Thread)?;
         let may_pull = config.docker.pull_policy == PullPolicy::Missing;
-        let packages = Packages::start(engine.clone(), may_pull).map_err(StartError::Thread)?;
+        let packages =
+            Packages::start(engine.clone(), builder, may_pull).map_err(StartError::Thread)?;
         packages.resume(&registry);
 
         let counters = Arc::new(Counters::default());
@@ -202,6 +214,8 @@ impl Service {
             settings: settings(config, runtime_api),
             registry,
             packages,
+            files,
+            s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
             engine,
             adoption,

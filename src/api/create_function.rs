@@ -101,6 +101,7 @@ pub(super) fn create_function(
         code,
         code_sha256,
         code_size,
+        image_id: String::new(),
         layers,
         image_config,
         architecture: architecture(request.architectures.as_deref())

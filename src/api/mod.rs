@@ -50,7 +50,8 @@ use crate::http::blocking::Pool;
 use crate::http::{Admission, Counters, Handler, Head, Request, Responder, Response, WatchId};
 use crate::observe::metrics::Metrics;
 use crate::observe::time;
-use crate::package::Packages;
+use crate::package::s3::S3;
+use crate::package::{Files, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::watcher::EngineHealth;
 
@@ -86,6 +87,8 @@ pub struct Parts {
     pub settings: Settings,
     pub registry: Arc<Registry>,
     pub packages: Packages,
+    pub files: Files,
+    pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
     pub engine: Engine,
     pub adoption: Adoption,
@@ -100,6 +103,8 @@ pub struct Api {
     settings: Settings,
     registry: Arc<Registry>,
     packages: Packages,
+    files: Files,
+    s3: S3,
     dispatcher: Arc<Dispatcher>,
     engine: Engine,
     adoption: Adoption,
@@ -120,6 +125,8 @@ impl Api {
             settings: parts.settings,
             registry: parts.registry,
             packages: parts.packages,
+            files: parts.files,
+            s3: parts.s3,
             dispatcher: parts.dispatcher,
             engine: parts.engine,
             adoption: parts.adoption,

@@ -90,7 +90,8 @@ impl Source<'_> {
         let place = self.place(&span);
         match self.path_at(span.start) {
             Some(path) if !known(&path) => {
-                let nearest = nearest(&path, KEYS);
+                let known = [KEYS, &[(runtimes::SECTION, &[])]].concat();
+                let nearest = nearest(&path, &known);
                 ConfigError::UnknownKey { place, key: path.join("."), nearest }
             }
             path => ConfigError::Syntax {
@@ -170,6 +171,10 @@ mod tests {
         assert_eq!(
             refusal("[serer]\nport = 80\n"),
             "config.toml:1: unknown key serer; the nearest known key is server"
+        );
+        assert_eq!(
+            refusal("[runtime]\nnodejs = \"a\"\n"),
+            "config.toml:1: unknown key runtime; the nearest known key is runtimes"
         );
         assert_eq!(
             refusal("docker.sokket = \"/x\"\n"),

@@ -43,6 +43,9 @@ pub struct Function {
     /// Empty until the code is prepared.
     pub code_sha256: String,
     pub code_size: u64,
+    /// The id of the prepared image, in hex; empty until then, and in records of early builds.
+    #[serde(default)]
+    pub image_id: String,
     /// In the order in which they are laid over each other; never there for an image.
     #[serde(default)]
     pub layers: Vec<LayerUse>,
@@ -175,12 +178,16 @@ impl Function {
     /// Replaces the code.
     pub fn set_code(&mut self, code: Code) {
         (self.code_sha256, self.code_size) = code.identity();
+        self.image_id.clear();
         self.code = code;
     }
 
     /// The image to start: by its id once it is known, so that a tag which moves later changes no
-    /// function. `None` for a zip package.
+    /// function. `None` for a zip package that is not prepared.
     pub fn image_reference(&self) -> Option<String> {
+        if !self.image_id.is_empty() {
+            return Some(format!("sha256:{}", self.image_id));
+        }
         match &self.code {
             Code::Image { uri, .. } if self.code_sha256.is_empty() => Some(uri.clone()),
             Code::Image { .. } => Some(format!("sha256:{}", self.code_sha256)),
@@ -250,6 +257,7 @@ impl Function {
         if let Step::Ready(prepared) = step {
             function.last_update = Some(LastUpdate::Successful);
             function.running = None;
+            function.image_id.clone_from(&prepared.image_id);
             if let Code::Image { resolved_uri, .. } = &mut function.code {
                 function.code_sha256.clone_from(&prepared.code_sha256);
                 function.code_size = prepared.code_size;
@@ -319,6 +327,7 @@ pub(crate) mod tests {
             code: Code::Image { uri: "image:1".to_owned(), resolved_uri: None },
             code_sha256: String::new(),
             code_size: 0,
+            image_id: String::new(),
             layers: Vec::new(),
             image_config: None,
             architecture: Architecture::X86_64,
@@ -345,6 +354,7 @@ pub(crate) mod tests {
 
     pub(crate) fn ready() -> Step {
         Step::Ready(Prepared {
+            image_id: "ab12".to_owned(),
             code_sha256: "ab12".to_owned(),
             code_size: 42,
             resolved_uri: Some("image@sha256:ab12".to_owned()),
@@ -424,7 +434,8 @@ pub(crate) mod tests {
         assert_eq!((function.code_sha256.as_str(), function.code_size), ("AP8Q", 7));
         let ready = function.after(&ready()).unwrap();
         assert_eq!((ready.code_sha256.as_str(), ready.code_size), ("AP8Q", 7));
-        assert_eq!(ready.image_reference(), None);
+        assert_eq!(function.image_reference(), None);
+        assert_eq!(ready.image_reference().as_deref(), Some("sha256:ab12"));
     }
 
     #[test]

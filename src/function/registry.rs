@@ -153,6 +153,14 @@ impl Registry {
         self.read().entries().map(|entry| entry.latest.clone()).collect()
     }
 
+    /// Every version of every function, and what runs while an update of it is prepared.
+    pub fn every_version(&self) -> Vec<Arc<Function>> {
+        let view = self.read();
+        let latest = view.entries().map(|entry| entry.latest.clone());
+        let published = view.entries().flat_map(|entry| entry.versions.values().cloned());
+        latest.chain(published).collect()
+    }
+
     /// Adds a function, and its first version when it is to be published at once.
     pub fn create(&self, function: Function, publish: bool) -> Result<Written, FunctionError> {
         let store = self.writer();

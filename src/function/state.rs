@@ -75,6 +75,8 @@ impl Step {
 /// What the preparation found out about the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
+    /// The id of the image to start, in hex, without the `sha256:` in front.
+    pub image_id: String,
     /// The image's id or digest in hex, without the `sha256:` in front, as AWS gives it.
     pub code_sha256: String,
     pub code_size: u64,
@@ -171,7 +173,12 @@ mod tests {
     use super::*;
 
     fn ready() -> Step {
-        Step::Ready(Prepared { code_sha256: "ab".to_owned(), code_size: 1, resolved_uri: None })
+        Step::Ready(Prepared {
+            image_id: "ab".to_owned(),
+            code_sha256: "ab".to_owned(),
+            code_size: 1,
+            resolved_uri: None,
+        })
     }
 
     fn fail() -> Step {

@@ -19,7 +19,8 @@ pub use super::spec::Common;
 use super::state::EndReason;
 use crate::dispatch::{Dispatcher, Host, SandboxId, StopOrder, Target};
 use crate::docker::{Engine, EngineError, Image};
-use crate::function::model::Function;
+use crate::function::model::{Code, Function};
+use crate::package::Builder;
 
 /// How often a start is tried with another address when the Engine says that one is taken.
 const ADDRESS_TRIES: usize = 8;
@@ -35,6 +36,7 @@ const KNOWN_IMAGES: usize = 1024;
 pub struct Launcher {
     engine: Engine,
     dispatcher: Arc<Dispatcher>,
+    builder: Arc<Builder>,
     common: Common,
     wanted: Wanted,
     network: RwLock<Arc<SandboxNetwork>>,
@@ -68,6 +70,7 @@ impl Launcher {
     pub fn start(
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
+        builder: Arc<Builder>,
         common: Common,
         wanted: Wanted,
         network: SandboxNetwork,
@@ -78,6 +81,7 @@ impl Launcher {
         let launcher = Arc::new(Launcher {
             engine,
             dispatcher,
+            builder,
             common,
             wanted,
             network: RwLock::new(Arc::new(network)),
@@ -200,9 +204,19 @@ impl Launcher {
         if let Some(image) = known().get(&uri) {
             return Ok(image.clone());
         }
-        let image = self.engine.image(&uri)?.ok_or_else(|| {
-            StartError::Failed(format!("image {uri} is not on the Engine any more"))
-        })?;
+        let image = match (self.engine.image(&uri)?, &function.code) {
+            (Some(image), _) => image,
+            // The Engine has lost it; the package is still there.
+            (None, Code::Zip { .. }) => self
+                .builder
+                .ensure(function)
+                .map_err(|error| StartError::Failed(format!("{error} {}", error.cause())))?,
+            (None, Code::Image { .. }) => {
+                return Err(StartError::Failed(format!(
+                    "image {uri} is not on the Engine any more"
+                )));
+            }
+        };
         let image = Arc::new(image);
         let mut images = known();
         if images.len() >= KNOWN_IMAGES {

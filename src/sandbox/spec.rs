@@ -51,7 +51,9 @@ pub(super) fn container(
     let command = config
         .command
         .filter(|words| !words.is_empty())
-        .or_else(|| entrypoint.is_some().then(|| image.command.clone()));
+        .or_else(|| entrypoint.is_some().then(|| image.command.clone()))
+        // The entry point of AWS's base images takes the handler as its argument.
+        .or_else(|| function.handler.clone().map(|handler| vec![handler]));
     let handler = command.as_ref().or(Some(&image.command)).and_then(|words| words.first());
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     ContainerSpec {
@@ -140,6 +142,9 @@ fn environment(
         "LAMBDA_RUNTIME_DIR=/var/runtime".to_owned(),
         "TZ=:UTC".to_owned(),
     ];
+    if let Some(runtime) = function.runtime.as_deref().filter(|r| !r.starts_with("provided")) {
+        env.push(format!("AWS_EXECUTION_ENV=AWS_Lambda_{runtime}"));
+    }
     if let Some(handler) = handler {
         env.push(format!("_HANDLER={handler}"));
         env.push(format!("HANDLER={handler}"));

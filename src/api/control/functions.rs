@@ -68,7 +68,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 fn create(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let context = call.context(api);
-    let NewFunction { function, publish } = create_function(&call.body, &context, &Accepted(api))?;
+    let NewFunction { function, publish } =
+        create_function(&call.body, &context, &Accepted { api, region: &call.region })?;
     let Written { latest, published } = api.registry.create(function, publish)?;
     let answer = functions::changed(published.as_ref().unwrap_or(&latest), &context)?;
     // Here, before the answer: with a local image the function is Active at once.
@@ -83,7 +84,7 @@ fn update_code(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let (publish, dry_run, revision) = (update.publish, update.dry_run, update.revision_id.clone());
     let latest = latest(api, &context, &name)?;
     api.registry.check_changeable(&latest, revision.as_deref())?;
-    let code = update.accept(&latest, &Accepted(api))?;
+    let code = update.accept(&latest, &Accepted { api, region: &call.region })?;
     if dry_run {
         let would_be = code.apply(&latest, &context);
         // What an image would be is known once it is there.
@@ -100,7 +101,8 @@ fn update_configuration(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError>
     let context = call.context(api);
     let name = functions::whole_function(call.value(0), &context)?;
     let latest = latest(api, &context, &name)?;
-    let update = ConfigurationUpdate::parse(&call.body, &context, &Accepted(api))?;
+    let update =
+        ConfigurationUpdate::parse(&call.body, &context, &Accepted { api, region: &call.region })?;
     let revision = update.revision_id.clone();
     let change = |function: &Function| update.apply(function, &context);
     let region = context.place.region;

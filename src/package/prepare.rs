@@ -1,0 +1,232 @@
+//! A function's way from Pending to Active: its image is found, pulled or built.
+//!
+//! What takes long runs on threads of its own, and the function's state says how far it is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::builder::Builder;
+use super::error::PackageError;
+use crate::docker::{Engine, EngineError, Image};
+use crate::function::model::{Code, Function};
+use crate::function::registry::Registry;
+use crate::function::state::{Prepared, ReasonCode, Step};
+
+/// Images that are pulled or built at the same time.
+const WORKERS: usize = 2;
+/// Functions that wait for their image; more are refused with a reason.
+const MAX_WAITING: usize = 1024;
+/// How often a function's state tells of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Prepares functions. See the module's text.
+#[derive(Debug, Clone)]
+pub struct Packages {
+    shop: Arc<Shop>,
+    jobs: Sender<(Arc<Registry>, Arc<Function>)>,
+}
+
+/// What the threads work with.
+#[derive(Debug)]
+struct Shop {
+    engine: Engine,
+    builder: Arc<Builder>,
+    may_pull: bool,
+}
+
+impl Packages {
+    /// Starts the threads that pull and build, which end with the program.
+    pub fn start(
+        engine: Engine,
+        builder: Arc<Builder>,
+        may_pull: bool,
+    ) -> std::io::Result<Packages> {
+        let shop = Arc::new(Shop { engine, builder, may_pull });
+        let (jobs, waiting) = crossbeam_channel::bounded(MAX_WAITING);
+        for index in 0..WORKERS {
+            let (shop, waiting) = (shop.clone(), waiting.clone());
+            std::thread::Builder::new()
+                .name(format!("packages-{index}"))
+                .spawn(move || shop.work(&waiting))?;
+        }
+        Ok(Packages { shop, jobs })
+    }
+
+    /// Takes up the functions that an earlier run of the service has left Pending.
+    pub fn resume(&self, registry: &Arc<Registry>) {
+        for function in registry.all() {
+            if function.is_unprepared() {
+                self.prepare(registry, &function);
+            }
+        }
+    }
+
+    /// Makes a function ready: at once when its image is there, in the background when it has to
+    /// be pulled or built. Blocks for an Engine call and a commit.
+    pub fn prepare(&self, registry: &Arc<Registry>, function: &Arc<Function>) {
+        match self.shop.present(function) {
+            Ok(Some(image)) => set(registry, function, &ready(&image)),
+            Ok(None) => {
+                let waiting = match &function.code {
+                    Code::Image { uri, .. } => format!("Waiting for image {uri} to be pulled."),
+                    Code::Zip { .. } => "Waiting for the package's image to be built.".to_owned(),
+                };
+                set(registry, function, &Step::Progress(waiting));
+                if self.jobs.try_send((registry.clone(), function.clone())).is_err() {
+                    let reason = "Too many functions wait for their images; try again later.";
+                    set(registry, function, &fail(ReasonCode::InternalError, reason.to_owned()));
+                }
+            }
+            Err(step) => set(registry, function, &step),
+        }
+    }
+}
+
+impl Shop {
+    /// The function's image if it is there and nothing has to be done; the end of the preparation
+    /// if it cannot be had at all.
+    fn present(&self, function: &Function) -> Result<Option<Image>, Step> {
+        // After a change of the configuration alone the image stays, wherever its tag is now.
+        let known = function.image_reference();
+        let name = match (&function.code, &known) {
+            (_, Some(reference)) => reference,
+            (Code::Image { uri, .. }, None) => uri,
+            (Code::Zip { .. }, None) => return Ok(None),
+        };
+        match (self.engine.image(name), &function.code) {
+            (Ok(None), Code::Image { uri, .. }) if !self.may_pull => {
+                let what_to_do = "Load it (docker load, docker build), then update the function's \
+                                  code, or delete the function and create it again.";
+                Err(absent(uri, what_to_do))
+            }
+            (Ok(found), _) => Ok(found),
+            (Err(error), _) => Err(failed(name, &error)),
+        }
+    }
+
+    fn work(&self, waiting: &Receiver<(Arc<Registry>, Arc<Function>)>) {
+        for (registry, function) in waiting {
+            let step = match &function.code {
+                Code::Image { uri, .. } => match self.pull(uri, &registry, &function) {
+                    Ok(image) => ready(&image),
+                    Err(step) => step,
+                },
+                Code::Zip { .. } => self.build(&registry, &function),
+            };
+            set(&registry, &function, &step);
+        }
+    }
+
+    /// The image of a zip package, on top of its runtime's, which is pulled if need be.
+    fn build(&self, registry: &Registry, function: &Arc<Function>) -> Step {
+        let runtime = function.runtime.as_deref().unwrap_or_default();
+        let Some(base) = self.builder.base(function) else {
+            let reason = format!(
+                "Runtime {runtime} has no image. Name one in the section [runtimes] of config.toml."
+            );
+            return fail(ReasonCode::InvalidConfiguration, reason);
+        };
+        match self.engine.image(base) {
+            Ok(Some(_)) => {}
+            Ok(None) if self.may_pull => {
+                if let Err(step) = self.pull(base, registry, function) {
+                    return step;
+                }
+            }
+            Ok(None) => {
+                let what_to_do = format!(
+                    "It is the image of runtime {runtime}. Load it, or make one with \
+                     scripts/build-runtime-image.sh {runtime} and name that in the section \
+                     [runtimes] of config.toml; then update the function's code."
+                );
+                return absent(base, &what_to_do);
+            }
+            Err(error) => return failed(base, &error),
+        }
+        set(registry, function, &Step::Progress("Building the package's image.".to_owned()));
+        match self.builder.ensure(function) {
+            Ok(image) => ready(&image),
+            Err(error) => {
+                log::error!("function {}: {error} {}", function.name, error.cause());
+                fail(reason_code(&error), format!("{error} {}", error.cause()))
+            }
+        }
+    }
+
+    fn pull(
+        &self,
+        name: &str,
+        registry: &Registry,
+        function: &Arc<Function>,
+    ) -> Result<Image, Step> {
+        log::info!("pulling image {name} for function {}", function.name);
+        set(registry, function, &Step::Progress(format!("Pulling image {name}.")));
+        let mut told = Instant::now();
+        let mut progress = |line: &str| {
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                let line: String = line.chars().take(200).collect();
+                log::info!("pulling image {name}: {line:?}");
+                set(registry, function, &Step::Progress(format!("Pulling image {name}: {line}")));
+            }
+        };
+        match self.engine.pull_image(name, &mut progress).and_then(|()| self.engine.image(name)) {
+            Ok(Some(image)) => Ok(image),
+            Ok(None) => {
+                let reason =
+                    format!("Image {name} was pulled and is not on the Engine all the same.");
+                Err(fail(ReasonCode::InvalidImage, reason))
+            }
+            Err(error) => Err(failed(name, &error)),
+        }
+    }
+}
+
+fn absent(name: &str, what_to_do: &str) -> Step {
+    let reason = format!(
+        "Image {name} is not on this host's Engine and docker.pull_policy is never. {what_to_do}"
+    );
+    fail(ReasonCode::ImageAccessDenied, reason)
+}
+
+fn reason_code(error: &PackageError) -> ReasonCode {
+    match error.aws() {
+        (400, _) => ReasonCode::InvalidConfiguration,
+        _ => ReasonCode::InternalError,
+    }
+}
+
+fn ready(image: &Image) -> Step {
+    let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+    Step::Ready(Prepared {
+        image_id: id.to_owned(),
+        code_sha256: id.to_owned(),
+        code_size: image.size_bytes,
+        resolved_uri: image.repo_digests.first().cloned(),
+    })
+}
+
+fn failed(uri: &str, error: &EngineError) -> Step {
+    log::error!("image {uri} could not be had: {error}");
+    let code = if error.is_unreachable() {
+        ReasonCode::InternalError
+    } else {
+        ReasonCode::ImageAccessDenied
+    };
+    fail(code, format!("Image {uri} could not be had: {error}."))
+}
+
+fn fail(code: ReasonCode, reason: String) -> Step {
+    Step::Fail { code, reason }
+}
+
+/// Moves the function's state, unless it was deleted meanwhile.
+fn set(registry: &Registry, function: &Function, step: &Step) {
+    let name = &function.name;
+    match registry.set_state(function, step) {
+        Ok(now) => log::info!("function {name} is {}", now.state.name()),
+        Err(error) => log::warn!("function {name} could not become {}: {error}", step.name()),
+    }
+}
