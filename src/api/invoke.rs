@@ -203,6 +203,11 @@ fn refused(refusal: &Refusal, target: &Target) -> AwsError {
     };
     match refusal {
         Refusal::ConcurrencyLimit => throttled("Rate Exceeded."),
+        Refusal::ReservedLimit => {
+            let mut error = throttled("Rate Exceeded.");
+            error.reason = Some("ReservedFunctionConcurrentInvocationLimitExceeded");
+            error
+        }
         Refusal::NoRuntime => throttled(
             "No runtime of this function came to take the invocation; its runtimes are started \
              by somebody else.",

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use super::invocation::{Event, Invocation, Outcome, Poll, Reply, Report, Running, Target};
+use super::shares::{self, ShareId, Shares};
 use crate::http::WatchId;
 use crate::sandbox::state::{EndReason, State, Step};
 
@@ -90,6 +91,8 @@ pub(super) struct Sandbox {
 
 pub(super) struct Pool {
     pub(super) target: Arc<Target>,
+    /// What it shares with the other versions of its function.
+    pub(super) share: ShareId,
     pub(super) waiting: VecDeque<Invocation>,
     /// The most recently used last.
     pub(super) idle: Vec<SandboxId>,
@@ -128,6 +131,7 @@ impl Pool {
 
 pub(super) struct Core {
     pub(super) limits: Limits,
+    pub(super) shares: Shares,
     pub(super) pools: HashMap<PoolId, Pool>,
     pub(super) pool_of: HashMap<String, PoolId>,
     pub(super) sandboxes: HashMap<SandboxId, Sandbox>,
@@ -154,6 +158,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(limits: Limits) -> Core {
         Core {
+            shares: Shares::new(limits.max_concurrent_executions),
             limits,
             pools: HashMap::new(),
             pool_of: HashMap::new(),
@@ -211,6 +216,7 @@ impl Core {
         let id = self.new_id();
         let pool = Pool {
             target: target.clone(),
+            share: self.shares.join(shares::function_of(&target.key)),
             waiting: VecDeque::new(),
             idle: Vec::new(),
             initializing: 0,
@@ -239,6 +245,7 @@ impl Core {
         of.initializing += 1;
         if origin == Origin::Managed {
             self.live += 1;
+            self.shares.sandbox_made(of.share);
         }
         let sandbox = Sandbox {
             pool,
@@ -274,9 +281,6 @@ impl Core {
         }
         sandbox.state = after;
         sandbox.since = now;
-        if matches!(after, State::Stopping(_)) && sandbox.origin == Origin::Managed {
-            self.live -= 1;
-        }
         log::debug!(
             "sandbox {id} of {}: {} -> {}",
             sandbox.target.key,
@@ -284,6 +288,10 @@ impl Core {
             after.name()
         );
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
+            if matches!(after, State::Stopping(_)) && sandbox.origin == Origin::Managed {
+                self.live -= 1;
+                self.shares.sandbox_ended(pool.share);
+            }
             match pool.count(before) {
                 Some(count) => *count -= 1,
                 None => pool.not_idle(id),
@@ -336,10 +344,11 @@ impl Core {
         {
             self.local_by_connection.remove(&connection);
         }
-        if !matches!(sandbox.state, State::Stopping(_)) && sandbox.origin == Origin::Managed {
-            self.live -= 1;
-        }
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
+            if !matches!(sandbox.state, State::Stopping(_)) && sandbox.origin == Origin::Managed {
+                self.live -= 1;
+                self.shares.sandbox_ended(pool.share);
+            }
             match pool.count(sandbox.state) {
                 Some(count) => *count -= 1,
                 None => pool.not_idle(id),
@@ -364,6 +373,7 @@ impl Core {
             .get(&id)
             .is_some_and(|pool| pool.retired && pool.waiting.is_empty() && pool.sandboxes() == 0);
         if empty && let Some(pool) = self.pools.remove(&id) {
+            self.shares.leave(pool.share);
             self.pool_of.remove(&pool.target.key);
             self.local_done.remove(&id);
         }
@@ -372,6 +382,7 @@ impl Core {
     /// Gives an invocation its one outcome before any sandbox has taken it.
     pub(super) fn refuse(&mut self, invocation: Invocation, outcome: Outcome) {
         self.active -= 1;
+        self.shares.give_back(invocation.share);
         let report = Report::untaken(invocation.event);
         self.effects.push(Effect::Reply { reply: invocation.reply, outcome, report });
     }
@@ -394,6 +405,7 @@ impl Core {
         }
         if let Some(reply) = running.reply.take() {
             self.active -= 1;
+            self.shares.give_back(running.share);
             let report = Report {
                 event: running.event,
                 duration: now.saturating_duration_since(running.given),

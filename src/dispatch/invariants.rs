@@ -29,6 +29,17 @@ fn counters(core: &Core) {
         .values()
         .filter(|s| s.origin == Origin::Managed && !matches!(s.state, State::Stopping(_)));
     assert_eq!(core.live, live.count(), "live");
+    for (id, share) in core.shares.all() {
+        let ours = |pool: PoolId| core.pools[&pool].share == id;
+        let waiting = core.pools.values().filter(|pool| pool.share == id);
+        let waiting: usize = waiting.map(|pool| pool.waiting.len()).sum();
+        let of_share = core.sandboxes.values().filter(|s| ours(s.pool));
+        let taken = of_share.clone().filter(|s| s.running.is_some()).count();
+        let managed = of_share.filter(|s| s.origin == Origin::Managed);
+        let live = managed.filter(|s| !matches!(s.state, State::Stopping(_))).count();
+        assert_eq!((share.active, share.live), (waiting + taken, live), "{share:?}");
+        assert_eq!(share.pools, core.pools.keys().filter(|&&pool| ours(pool)).count());
+    }
     let max = core.limits.max_concurrent_executions;
     assert!(core.active <= max, "{} active of {max}", core.active);
     assert!(core.live <= max, "{} live of {max}", core.live);
@@ -110,11 +121,7 @@ fn covered(core: &Core, id: PoolId, now: Instant) {
     if pool.waiting.is_empty() || pool.target.function.is_none() {
         return;
     }
-    let evictable = core
-        .sandboxes
-        .values()
-        .any(|s| s.pool != id && s.origin == Origin::Managed && s.state == State::Idle);
-    if core.live >= core.limits.max_concurrent_executions && !evictable {
+    if !core.has_room(id) && core.evictable(id).is_none() {
         return; // whoever ends or becomes idle makes room
     }
     if pool.waiting.len() <= pool.initializing {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
+use super::shares::ShareId;
 use crate::function::model::Function;
 use crate::http::{Body, WatchId};
 
@@ -145,6 +146,8 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 pub enum Refusal {
     /// As many invocations are under way as may be.
     ConcurrencyLimit,
+    /// As many of this function's are under way as are reserved for it.
+    ReservedLimit,
     /// No runtime came to take it.
     NoRuntime,
     /// The Engine could not provide a sandbox. The text is for the log.
@@ -177,6 +180,7 @@ impl Report {
 
 /// An invocation that has no outcome yet.
 pub(super) struct Invocation {
+    pub(super) share: ShareId,
     pub(super) event: Arc<Event>,
     pub(super) reply: Box<dyn Reply>,
     pub(super) received: Instant,
@@ -184,6 +188,7 @@ pub(super) struct Invocation {
 
 /// An invocation that a sandbox has taken.
 pub(super) struct Running {
+    pub(super) share: ShareId,
     pub(super) event: Arc<Event>,
     /// Taken by the one outcome.
     pub(super) reply: Option<Box<dyn Reply>>,

@@ -37,8 +37,10 @@ impl Core {
             if of.waiting.len() <= of.initializing + finishing {
                 return;
             }
-            if self.live >= self.limits.max_concurrent_executions && !self.evict(pool, now) {
-                return; // the next sandbox that becomes free feeds this pool
+            while !self.has_room(pool) {
+                if !self.evict(pool, now) {
+                    return; // the next sandbox that becomes free feeds this pool
+                }
             }
             match self.add_sandbox(pool, Origin::Managed, None, now) {
                 Some(id) => self.effects.push(Effect::Start(id)),
@@ -47,15 +49,30 @@ impl Core {
         }
     }
 
-    /// Ends the longest idle sandbox of another pool, for the room that it leaves.
-    fn evict(&mut self, for_pool: PoolId, now: Instant) -> bool {
+    /// Whether a pool may have one more sandbox.
+    pub(super) fn has_room(&self, pool: PoolId) -> bool {
+        self.live < self.limits.max_concurrent_executions
+            && self.pools.get(&pool).is_some_and(|of| self.shares.has_room(of.share))
+    }
+
+    /// The longest idle sandbox of another pool that may make room for one of this pool.
+    pub(super) fn evictable(&self, for_pool: PoolId) -> Option<SandboxId> {
+        let share = self.pools.get(&for_pool)?.share;
         let idle = self.sandboxes.iter().filter(|(_, sandbox)| {
             sandbox.state == State::Idle
                 && sandbox.origin == Origin::Managed
                 && sandbox.pool != for_pool
+                && self
+                    .pools
+                    .get(&sandbox.pool)
+                    .is_some_and(|of| self.shares.yields(of.share, share))
         });
-        let oldest = idle.min_by_key(|(_, sandbox)| sandbox.since).map(|(&id, _)| id);
-        match oldest {
+        idle.min_by_key(|(_, sandbox)| sandbox.since).map(|(&id, _)| id)
+    }
+
+    /// Ends the longest idle sandbox of another pool, for the room that it leaves.
+    fn evict(&mut self, for_pool: PoolId, now: Instant) -> bool {
+        match self.evictable(for_pool) {
             Some(id) => self.end_alone(id, EndReason::Evicted, None, now),
             None => false,
         }
@@ -75,6 +92,12 @@ impl Core {
         for pool in hungry {
             self.grow(pool, now);
         }
+    }
+
+    /// Sets or lifts a function's reservation.
+    pub(super) fn set_reserved(&mut self, function: &str, reserved: Option<usize>, now: Instant) {
+        self.shares.set_reserved(function, reserved);
+        self.feed_the_hungry(now);
     }
 
     /// A launcher is about to create the sandbox's container. None when it is not needed any more.

@@ -11,6 +11,7 @@ use super::core::{Core, Effect, Origin, PoolId, Sandbox, SandboxId};
 use super::invocation::{
     Event, Failure, Invocation, Outcome, Poll, Refusal, Reply, Report, Running, Target,
 };
+use super::shares::ShareId;
 use crate::http::WatchId;
 use crate::sandbox::state::{EndReason, State, Step};
 
@@ -47,21 +48,39 @@ impl Core {
         now: Instant,
         wall: SystemTime,
     ) {
-        let refusal = if self.draining {
-            Some(Refusal::ShuttingDown)
-        } else if self.active >= self.limits.max_concurrent_executions {
-            Some(Refusal::ConcurrencyLimit)
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            let report = Report::untaken(event);
-            self.effects.push(Effect::Reply { reply, outcome: Outcome::Refused(refusal), report });
-            return;
+        match self.accept(target, now) {
+            Ok((pool, share)) => {
+                self.active += 1;
+                let invocation = Invocation { share, event, reply, received: now };
+                self.enqueue(pool, invocation, false, now, wall);
+            }
+            Err(refusal) => {
+                let outcome = Outcome::Refused(refusal);
+                let report = Report::untaken(event);
+                self.effects.push(Effect::Reply { reply, outcome, report });
+            }
+        }
+    }
+
+    /// The pool that takes an invocation of `target`, and the share that it has taken from.
+    fn accept(&mut self, target: &Arc<Target>, now: Instant) -> Result<(PoolId, ShareId), Refusal> {
+        if self.draining {
+            return Err(Refusal::ShuttingDown);
+        }
+        let full = self.active >= self.limits.max_concurrent_executions;
+        // The pool of a refused invocation is made only where its share has to be asked.
+        if full && !self.shares.any_reserved() {
+            return Err(Refusal::ConcurrencyLimit);
         }
         let pool = self.pool_for(target, now);
-        self.active += 1;
-        self.enqueue(pool, Invocation { event, reply, received: now }, false, now, wall);
+        let share = self.pools.get(&pool).map_or(0, |of| of.share);
+        self.shares.take(share)?;
+        if full {
+            // Somebody has more than their share, from before a reservation was set.
+            self.shares.give_back(share);
+            return Err(Refusal::ConcurrencyLimit);
+        }
+        Ok((pool, share))
     }
 
     /// Puts an invocation into its pool's queue and lets the queue move.
@@ -104,11 +123,12 @@ impl Core {
         self.step(id, Step::Given, now);
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         let timeout = sandbox.target.timeout;
-        let Invocation { event, reply, received } = invocation;
+        let Invocation { share, event, reply, received } = invocation;
         let expires = now + timeout;
         sandbox.expires = expires;
         sandbox.served += 1;
         sandbox.running = Some(Running {
+            share,
             event: event.clone(),
             reply: Some(reply),
             received,
@@ -234,7 +254,7 @@ impl Core {
         if of.waiting.is_empty() {
             self.wake_by(now + self.limits.idle_timeout);
             // With room left nobody waits for this one to make some.
-            if self.live >= self.limits.max_concurrent_executions {
+            if self.live >= self.limits.max_concurrent_executions || self.shares.any_reserved() {
                 self.feed_the_hungry(now);
             }
         } else {
@@ -389,7 +409,8 @@ impl Core {
         self.local_running.remove(&request);
         self.poll_lost(id, now);
         if let Some(reply) = running.reply.take() {
-            let invocation = Invocation { event: running.event, reply, received: running.received };
+            let Running { share, event, received, .. } = running;
+            let invocation = Invocation { share, event, reply, received };
             self.enqueue(pool, invocation, true, now, wall);
         }
     }

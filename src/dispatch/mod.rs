@@ -13,6 +13,7 @@ mod invariants;
 mod invocation;
 mod lifecycle;
 mod matching;
+mod shares;
 #[cfg(test)]
 mod simulation;
 mod snapshot;
@@ -284,6 +285,13 @@ impl Dispatcher {
     /// The function is deleted.
     pub fn retire(&self, key: &str) {
         self.run(|core, now| core.retire(key, now));
+    }
+
+    /// Keeps this much of the concurrency for one function, over all its versions, and lets it use
+    /// no more. `function` is the key of its pools without the version: `region/name`.
+    pub fn set_reserved(&self, function: &str, reserved: Option<u32>) {
+        let reserved = reserved.map(|reserved| usize::try_from(reserved).unwrap_or(usize::MAX));
+        self.run(|core, now| core.set_reserved(function, reserved, now));
     }
 
     /// Takes no more invocations; those under way go on.

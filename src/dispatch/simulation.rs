@@ -182,7 +182,7 @@ impl Simulation {
                 let order = self.world.stops.swap_remove(index);
                 self.world.step(|core, now, _| core.removed(order.sandbox, now));
             }
-            92..97 => {
+            92..96 => {
                 let millis = match self.random.below(4) {
                     0 => 60_000,
                     1 => 3_000,
@@ -190,6 +190,14 @@ impl Simulation {
                 };
                 let time = Duration::from_millis(self.random.below(millis));
                 self.world.pass(time);
+            }
+            96 => {
+                let name = NAMES[self.random.index(NAMES.len())?];
+                let reserved = match self.random.below(3) {
+                    0 => None,
+                    _ => Some(usize::try_from(self.random.below(4)).unwrap()),
+                };
+                self.world.step(|core, now, _| core.set_reserved(name, reserved, now));
             }
             97 => {
                 let index = self.random.index(NAMES.len())?;

@@ -5,6 +5,7 @@
 mod endings;
 mod locals;
 mod matching;
+mod reserved;
 mod starts;
 
 use std::net::IpAddr;

@@ -128,7 +128,9 @@ fn index(outcome: &Outcome) -> usize {
         Outcome::Failed(Failure::InitTimedOut { .. }) => 5,
         Outcome::Failed(Failure::ResponseTooLarge { .. }) => 6,
         Outcome::Failed(Failure::NoAnswer) => 7,
-        Outcome::Refused(Refusal::ConcurrencyLimit | Refusal::NoRuntime) => 8,
+        Outcome::Refused(
+            Refusal::ConcurrencyLimit | Refusal::ReservedLimit | Refusal::NoRuntime,
+        ) => 8,
         Outcome::Refused(Refusal::NoSandbox(_) | Refusal::FunctionGone | Refusal::ShuttingDown) => {
             9
         }
