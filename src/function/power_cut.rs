@@ -16,6 +16,7 @@ use super::model::Function;
 use super::model::tests::{ready, sample};
 use super::name::FunctionRef;
 use super::registry::{Publication, Registry};
+use super::settings::Settings;
 use super::store::{Change, Store, write_first_format};
 use super::store_error::StoreError;
 
@@ -278,6 +279,34 @@ fn a_cut_while_a_store_of_the_first_format_is_brought_up_to_date_loses_nothing()
         for image in backend.images() {
             let store = Backend::on(image).open().unwrap();
             assert_eq!(content(&store), (vec![sample("f")], vec![]), "cut {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_function_goes_together_with_its_settings() {
+    let f = sample("f");
+    let settings = Settings { reserved_concurrency: Some(1), ..Settings::default() };
+    let backend = Backend::on(image_with(&[put(&f)]));
+    let store = backend.open().unwrap();
+    store.put_settings(&f.region, &f.name, &settings).unwrap();
+    drop(store);
+    let image = backend.0.lock().unwrap().durable.clone();
+    for cut in 0.. {
+        let backend = Backend::on(image.clone());
+        let store = backend.open().unwrap();
+        let last = backend.0.lock().unwrap().operations + cut;
+        backend.0.lock().unwrap().cut_at = Some(last);
+        let removed = store.commit(&[Change::Remove(Arc::new(f.clone()))]);
+        for image in backend.images() {
+            let store = Backend::on(image).open().unwrap();
+            let there = !store.functions().unwrap().is_empty();
+            let found = store.settings(&f.region, &f.name).unwrap();
+            assert_eq!(found == settings, there, "cut {cut}: {found:?}");
+            assert!(there || found == Settings::default());
+        }
+        if removed.is_ok() && backend.0.lock().unwrap().operations < last {
+            return;
         }
     }
 }

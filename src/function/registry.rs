@@ -338,7 +338,7 @@ impl Registry {
     }
 
     /// Store first, then the view.
-    fn keep(&self, store: &Store, changes: Vec<Change>) -> Result<(), FunctionError> {
+    pub(super) fn keep(&self, store: &Store, changes: Vec<Change>) -> Result<(), FunctionError> {
         store.commit(&changes)?;
         self.show(changes);
         Ok(())
@@ -359,7 +359,7 @@ impl Registry {
         Place { region, account_id: &self.account_id }
     }
 
-    fn not_found(&self, region: &str, reference: &FunctionRef) -> FunctionError {
+    pub(super) fn not_found(&self, region: &str, reference: &FunctionRef) -> FunctionError {
         let arn = self.place(region).arn(&reference.name, reference.qualifier.as_ref());
         FunctionError::NotFound { arn }
     }
@@ -370,7 +370,7 @@ impl Registry {
 
     // A panic under one of these locks leaves whole records: each change is one insert or remove.
 
-    fn writer(&self) -> MutexGuard<'_, Store> {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use super::alias::Alias;
 use super::model::Function;
+use super::settings_store;
 use super::store_error::{Kind, StoreError};
 
 const FILE_NAME: &str = "state.redb";
@@ -154,8 +155,8 @@ impl Store {
         })
     }
 
-    /// Makes all the changes in one transaction, or none of them. Removing what is not there is no
-    /// error.
+    /// Makes all the changes in one transaction, or none of them. What hangs on a removed record goes
+    /// with it; removing what is not there is no error.
     pub fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let changes: Result<Vec<Write>, serde_json::Error> =
             changes.iter().map(Write::new).collect();
@@ -170,7 +171,10 @@ impl Store {
                 let mut table = transaction.open_table(*table)?;
                 match record {
                     Some(record) => table.insert(key.as_str(), record.as_slice())?,
-                    None => table.remove(key.as_str())?,
+                    None => {
+                        settings_store::removed_in(&transaction, key)?;
+                        table.remove(key.as_str())?
+                    }
                 };
             }
             transaction.commit()?;
@@ -178,7 +182,7 @@ impl Store {
         })
     }
 
-    fn with_database<T>(
+    pub(super) fn with_database<T>(
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {

@@ -1,0 +1,311 @@
+//! What hangs on a function beside its versions: reserved concurrency, permissions, URLs, and the
+//! configurations of asynchronous invocation, provisioned concurrency, runtime and recursion.
+//!
+//! One record for each function, so a change of it is one write, and it goes with its function.
+//! Settings are asked for rarely (dispatch is told of reservations), so no copy is kept in memory.
+//! It does not validate: `api::control` lets only valid values in. Where a setting belongs to a
+//! qualifier its key is the version or the alias as text, and `$LATEST` for the function itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::FunctionError;
+use super::name::{FunctionRef, Qualifier};
+use super::registry::Registry;
+use super::store::Change;
+
+/// Text for each qualifier.
+pub type ByQualifier<T> = BTreeMap<String, T>;
+
+/// A record; everything is absent by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub reserved_concurrency: Option<u32>,
+    pub policies: ByQualifier<Policy>,
+    /// Kept and returned, not acted on.
+    pub urls: ByQualifier<Url>,
+    /// Kept and returned, not acted on.
+    pub event_invoke: ByQualifier<EventInvoke>,
+    /// Kept and returned, not acted on.
+    pub provisioned: ByQualifier<Provisioned>,
+    /// Kept and returned: the images that `[runtimes]` names are the runtimes here.
+    pub runtime_management: ByQualifier<RuntimeManagement>,
+    /// `RecursiveLoop` is `Allow`. Kept and returned, not acted on.
+    pub recursion_allowed: bool,
+}
+
+impl Settings {
+    /// Drops what belongs to a version or an alias that is gone.
+    pub(super) fn remove_qualifier(&mut self, qualifier: &str) {
+        self.policies.remove(qualifier);
+        self.urls.remove(qualifier);
+        self.event_invoke.remove(qualifier);
+        self.provisioned.remove(qualifier);
+        self.runtime_management.remove(qualifier);
+    }
+}
+
+/// A resource policy: who may invoke.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    pub revision_id: String,
+    pub statements: Vec<Statement>,
+}
+
+/// One statement, in the form that policies have.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_statement.html>
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Statement {
+    pub sid: String,
+    pub effect: String,
+    pub principal: Principal,
+    pub action: String,
+    pub resource: String,
+    /// Operator to condition key to value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub condition: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Principal {
+    /// `*`
+    Anyone(String),
+    /// `Service` or `AWS` and who that is.
+    Named(BTreeMap<String, String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Url {
+    /// The first label of the host name.
+    pub id: String,
+    pub auth_type: String,
+    pub invoke_mode: String,
+    pub cors: Option<Cors>,
+    pub created_ms: u64,
+    pub modified_ms: u64,
+}
+
+/// As the model has it, both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Cors {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_credentials: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_headers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_methods: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_origins: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expose_headers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventInvoke {
+    pub max_retries: Option<u32>,
+    pub max_age_s: Option<u32>,
+    /// Destination ARNs.
+    pub on_success: Option<String>,
+    pub on_failure: Option<String>,
+    pub modified_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    pub requested: u32,
+    pub modified_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeManagement {
+    pub update_on: String,
+    pub version_arn: Option<String>,
+}
+
+impl Registry {
+    /// A function's settings; those of a function without any are all absent.
+    pub fn settings(&self, region: &str, name: &str) -> Result<Settings, FunctionError> {
+        Ok(self.writer().settings(region, name)?)
+    }
+
+    /// Changes the settings of the function, or of the version or alias, that the reference means,
+    /// in one transaction. What `change` refuses changes nothing.
+    pub fn change_settings<T, E: From<FunctionError>>(
+        &self,
+        region: &str,
+        reference: &FunctionRef,
+        change: impl FnOnce(&mut Settings) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // Held from the check to the commit, so no deletion comes in between.
+        let store = self.writer();
+        self.get(region, reference)?;
+        let stored = |error| E::from(FunctionError::Store(error));
+        let before = store.settings(region, &reference.name).map_err(stored)?;
+        let mut settings = before.clone();
+        let result = change(&mut settings)?;
+        if settings != before {
+            store.put_settings(region, &reference.name, &settings).map_err(stored)?;
+        }
+        Ok(result)
+    }
+
+    /// Reserves concurrency for a function, or lifts its reservation. False, and nothing is
+    /// changed, when all reservations together would be more than `most`.
+    ///
+    /// `applied` is called once the change is durable and before any other one begins.
+    pub fn reserve(
+        &self,
+        region: &str,
+        name: &str,
+        reserved: Option<u32>,
+        most: u32,
+        applied: impl FnOnce(),
+    ) -> Result<bool, FunctionError> {
+        let store = self.writer();
+        if self.latest(region, name).is_none() {
+            // AWS names the version here, and nowhere else.
+            let qualifier = reserved.map(|_| Qualifier::Latest);
+            let reference = FunctionRef { name: name.to_owned(), qualifier };
+            return Err(self.not_found(region, &reference));
+        }
+        let mut settings = store.settings(region, name)?;
+        let all = store.reservations()?;
+        let all = all.iter().fold(0u32, |sum, (_, reserved)| sum.saturating_add(*reserved));
+        let others = all.saturating_sub(settings.reserved_concurrency.unwrap_or(0));
+        if reserved.is_some_and(|reserved| others.saturating_add(reserved) > most) {
+            return Ok(false);
+        }
+        settings.reserved_concurrency = reserved;
+        store.put_settings(region, name, &settings)?;
+        applied();
+        Ok(true)
+    }
+
+    /// Every reservation, by `region/name`.
+    pub fn reservations(&self) -> Result<Vec<(String, u32)>, FunctionError> {
+        Ok(self.writer().reservations()?)
+    }
+
+    /// Changes the tags of a function in one transaction. They are no part of its revision.
+    pub fn change_tags<E: From<FunctionError>>(
+        &self,
+        region: &str,
+        name: &str,
+        change: impl FnOnce(&mut BTreeMap<String, String>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let store = self.writer();
+        let Some(function) = self.latest(region, name) else {
+            let reference = FunctionRef { name: name.to_owned(), qualifier: None };
+            return Err(self.not_found(region, &reference).into());
+        };
+        let mut changed = (*function).clone();
+        change(&mut changed.tags)?;
+        if changed.tags != function.tags {
+            self.keep(&store, vec![Change::Put(Arc::new(changed))])?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of the settings that a qualifier has.
+pub fn qualifier_key(qualifier: Option<&Qualifier>) -> String {
+    qualifier.unwrap_or(&Qualifier::Latest).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::model::tests::sample;
+    use super::super::power_cut::Backend;
+    use super::*;
+
+    const HERE: &str = "us-east-1";
+
+    fn registry() -> Registry {
+        let registry = Registry::new(Backend::default().open().unwrap(), "123456789012").unwrap();
+        for name in ["f", "g"] {
+            registry.create(sample(name), false).unwrap();
+        }
+        registry
+    }
+
+    fn reference(name: &str) -> FunctionRef {
+        FunctionRef { name: name.to_owned(), qualifier: None }
+    }
+
+    fn allow_recursion(registry: &Registry, name: &str) -> Result<(), FunctionError> {
+        registry.change_settings(HERE, &reference(name), |settings| {
+            settings.recursion_allowed = true;
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn settings_go_with_their_function() {
+        let registry = registry();
+        allow_recursion(&registry, "f").unwrap();
+        assert!(registry.reserve(HERE, "f", Some(3), 10, || ()).unwrap());
+        assert!(registry.settings(HERE, "f").unwrap().recursion_allowed);
+        assert!(!registry.settings("eu-west-1", "f").unwrap().recursion_allowed);
+        registry.delete(HERE, &reference("f")).unwrap();
+        assert_eq!(registry.reservations().unwrap(), []);
+        registry.create(sample("f"), false).unwrap();
+        assert_eq!(registry.settings(HERE, "f").unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn a_function_that_is_not_there_has_no_settings_to_change() {
+        let registry = registry();
+        assert!(matches!(allow_recursion(&registry, "h"), Err(FunctionError::NotFound { .. })));
+        let reserve = |reserved| registry.reserve(HERE, "h", reserved, 10, || ()).unwrap_err();
+        assert!(reserve(Some(1)).to_string().contains("h:$LATEST"));
+        assert!(!reserve(None).to_string().contains("$LATEST"));
+    }
+
+    #[test]
+    fn reservations_have_a_sum() {
+        let registry = registry();
+        let reserve = |name, reserved| registry.reserve(HERE, name, reserved, 10, || ()).unwrap();
+        assert!(reserve("f", Some(6)));
+        assert!(!reserve("g", Some(5)));
+        assert!(reserve("g", Some(4)));
+        assert!(!reserve("f", Some(7)));
+        assert!(reserve("f", Some(5)), "its own earlier one does not count");
+        assert!(reserve("f", Some(0)) && reserve("f", None));
+        assert_eq!(registry.reservations().unwrap(), [("us-east-1/g".to_owned(), 4)]);
+    }
+
+    #[test]
+    fn a_refused_change_changes_nothing() {
+        let registry = registry();
+        let refused: Result<(), FunctionError> =
+            registry.change_settings(HERE, &reference("f"), |settings| {
+                settings.recursion_allowed = true;
+                Err(FunctionError::LatestNotDeletable)
+            });
+        assert!(refused.is_err());
+        assert!(!registry.settings(HERE, "f").unwrap().recursion_allowed);
+    }
+
+    #[test]
+    fn tags_change_and_the_revision_does_not() {
+        let registry = registry();
+        let before = registry.latest(HERE, "f").unwrap();
+        let tag = |tags: &mut BTreeMap<String, String>| -> Result<(), FunctionError> {
+            tags.insert("k".to_owned(), "v".to_owned());
+            Ok(())
+        };
+        registry.change_tags(HERE, "f", tag).unwrap();
+        let after = registry.latest(HERE, "f").unwrap();
+        assert_eq!(after.tags.get("k").map(String::as_str), Some("v"));
+        assert_eq!(after.revision_id, before.revision_id);
+        assert!(registry.change_tags(HERE, "h", tag).is_err());
+    }
+}
