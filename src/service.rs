@@ -165,6 +165,9 @@ impl Service {
             idle_timeout: config.execution.idle_timeout,
         };
         let dispatcher = Dispatcher::new(limits, metrics.clone()).map_err(StartError::Thread)?;
+        for (function, reserved) in registry.reservations().map_err(StartError::Registry)? {
+            dispatcher.set_reserved(&function, Some(reserved));
+        }
         let common = Common {
             owner: registry.owner().to_owned(),
             container_prefix: config.docker.container_prefix.clone(),

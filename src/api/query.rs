@@ -15,6 +15,16 @@ pub(super) fn value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, st
     None
 }
 
+/// All values of `name` in a query that are UTF-8.
+pub(super) fn values(query: Option<&str>, name: &str) -> Vec<String> {
+    let pairs = query.into_iter().flat_map(|query| query.split('&'));
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(key, _)| decode(key).as_deref() == Some(name))
+        .filter_map(|(_, value)| decode_form(value).map(Cow::into_owned))
+        .collect()
+}
+
 /// A path segment. None when it is not UTF-8.
 pub(super) fn decode(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
@@ -42,5 +52,6 @@ mod tests {
         assert_eq!(value(query, "bad"), None);
         assert_eq!(value(query, "d"), None);
         assert_eq!(value(None, "a"), None);
+        assert_eq!(values(Some("k=a&x=1&k=b+c&k=%ff&k"), "k"), ["a", "b c", ""]);
     }
 }

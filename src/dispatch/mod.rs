@@ -294,6 +294,11 @@ impl Dispatcher {
         self.run(|core, now| core.set_reserved(function, reserved, now));
     }
 
+    /// How many invocations there may be at one time.
+    pub fn limit(&self) -> u32 {
+        u32::try_from(self.lock().limits.max_concurrent_executions).unwrap_or(u32::MAX)
+    }
+
     /// Takes no more invocations; those under way go on.
     pub fn drain(&self) {
         self.lock().draining = true;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::code::Accepted;
-use super::{Answer, CODE_BYTES, Call, Operation, REQUEST_BYTES};
+use super::{Answer, CODE_BYTES, Call, Operation, REQUEST_BYTES, concurrency};
 use crate::api::Api;
 use crate::api::create_function::{NewFunction, create_function};
 use crate::api::error::AwsError;
@@ -154,6 +154,7 @@ fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     for version in gone {
         log::info!("{} is deleted", version.key());
         api.dispatcher.retire(&version.key());
+        concurrency::tell_dispatch(api, &version.region, &version.name)?;
     }
     Ok(Answer::empty(204))
 }

@@ -4,9 +4,21 @@
 //! a request of their own. A file here holds the operations of one resource; [`TABLES`] lists the
 //! files. Paths are those of botocore's `lambda/2015-03-31/service-2.json`.
 
+mod account;
 mod aliases;
 mod code;
+mod code_signing;
+mod common;
+mod concurrency;
+mod event_invoke;
 mod functions;
+mod layers;
+mod policy;
+mod provisioned;
+mod recursion;
+mod runtime_management;
+mod tags;
+mod url;
 mod versions;
 
 use std::borrow::Cow;
@@ -29,7 +41,22 @@ pub(super) const CODE_BYTES: usize = 70_167_211;
 const REQUEST_BYTES: usize = 1 << 20;
 
 /// The operations, a table for each file.
-const TABLES: &[&[Operation]] = &[functions::OPERATIONS, versions::OPERATIONS, aliases::OPERATIONS];
+const TABLES: &[&[Operation]] = &[
+    functions::OPERATIONS,
+    versions::OPERATIONS,
+    aliases::OPERATIONS,
+    account::OPERATIONS,
+    code_signing::OPERATIONS,
+    concurrency::OPERATIONS,
+    event_invoke::OPERATIONS,
+    layers::OPERATIONS,
+    policy::OPERATIONS,
+    provisioned::OPERATIONS,
+    recursion::OPERATIONS,
+    runtime_management::OPERATIONS,
+    tags::OPERATIONS,
+    url::OPERATIONS,
+];
 
 /// One operation.
 pub(super) struct Operation {
