@@ -319,7 +319,7 @@ impl World {
 
 /// A function of the registry in this revision; its timeout is 3 s.
 pub(super) fn target(name: &str, revision: u64) -> Arc<Target> {
-    let function = Function { revision_id: revision.to_string(), ..sample(name) };
+    let function = Function { content_id: revision.to_string(), ..sample(name) };
     Arc::new(Target { function: Some(Arc::new(function)), ..bare(name) })
 }
 
