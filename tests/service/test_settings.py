@@ -350,6 +350,33 @@ def test_provisioned_concurrency_is_for_published_versions(client, service, name
     assert client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"] == []
 
 
+def test_settings_of_a_version_and_an_alias_go_with_them(client, service, image):
+    name = service.create("qualified", image)
+    version = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    for qualifier in (version, "live"):
+        put = client.put_provisioned_concurrency_config(
+            FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=2
+        )
+        # Kept, and not acted on yet: the status says so.
+        assert (put["Status"], put["AvailableProvisionedConcurrentExecutions"]) == ("FAILED", 0) and put["StatusReason"]
+        got = client.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
+        assert got["RequestedProvisionedConcurrentExecutions"] == 2
+    listed = client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
+    assert [one["FunctionArn"] for one in listed] == [f"{ARN}:{name}:{version}", f"{ARN}:{name}:live"]
+    allow = {"StatementId": "s", "Action": "lambda:InvokeFunction", "Principal": "*"}
+    added = client.add_permission(FunctionName=name, Qualifier="live", **allow)
+    assert json.loads(added["Statement"])["Resource"] == f"{ARN}:{name}:live"
+    assert refused(client.get_policy, FunctionName=name)[0] == 404
+    client.delete_alias(FunctionName=name, Name="live")
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    assert refused(client.get_policy, FunctionName=name, Qualifier="live")[0] == 404
+    none = refused(client.get_provisioned_concurrency_config, FunctionName=name, Qualifier="live")
+    assert none[:2] == (404, "ProvisionedConcurrencyConfigNotFoundException")
+    client.delete_provisioned_concurrency_config(FunctionName=name, Qualifier=version)
+    assert client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"] == []
+
+
 def test_runtime_management_is_kept(client, name):
     got = client.get_runtime_management_config(FunctionName=name)
     assert (got["UpdateRuntimeOn"], got["FunctionArn"]) == ("Auto", f"{ARN}:{name}:$LATEST")
