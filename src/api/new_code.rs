@@ -91,7 +91,7 @@ fn no_source() -> AwsError {
     invalid("Please provide a source for function code.")
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, AwsError> {
+pub(super) fn decode(text: &str) -> Result<Vec<u8>, AwsError> {
     // The size is known before anything is decoded: four characters are three bytes.
     if text.len() / 4 * 3 > ZIP_MAX_BYTES + 2 {
         return Err(too_large());

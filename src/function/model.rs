@@ -209,6 +209,9 @@ impl Function {
     /// Begins the update from `self` to `changed`: a new content, which runs once it is prepared.
     pub fn updated(&self, changed: Function) -> Function {
         let mut updated = Function { running: None, ..changed };
+        if (&updated.layers, &updated.runtime) != (&self.layers, &self.runtime) {
+            updated.image_id.clear(); // what its image is made of has changed
+        }
         updated.content_id = random::uuid().to_string();
         updated.revision_id = random::uuid().to_string();
         match self.invocable() {

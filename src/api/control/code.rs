@@ -7,9 +7,10 @@ use crate::api::create_function::Accept;
 use crate::api::error::AwsError;
 use crate::api::functions::invalid;
 use crate::api::new_code::NewCode;
-use crate::function::model::{Architecture, Code, LayerUse};
+use crate::function::layers::LayerCode;
+use crate::function::model::{Architecture, Code, Function, LayerUse};
 use crate::package::s3::Object;
-use crate::package::{Archive, Limits, PackageError, elf};
+use crate::package::{Archive, Digest, Limits, PackageError, elf};
 
 /// Takes what a request brings for this service.
 pub(super) struct Accepted<'a> {
@@ -27,21 +28,34 @@ impl Accept for Accepted<'_> {
     }
 }
 
-fn accept_code(api: &Arc<Api>, region: &str, code: NewCode) -> Result<Code, AwsError> {
-    match code {
-        NewCode::Image(uri) => Ok(Code::Image { uri, resolved_uri: None }),
-        NewCode::Zip(zip) => keep(api, &zip, &Limits::INLINE),
+fn accept_code(api: &Api, region: &str, code: NewCode) -> Result<Code, AwsError> {
+    let zip = match code {
+        NewCode::Image(uri) => return Ok(Code::Image { uri, resolved_uri: None }),
+        NewCode::Zip(zip) => zip,
         NewCode::S3 { bucket, key, version } => {
-            let object = Object { bucket: &bucket, key: &key, version: version.as_deref() };
-            let limits = Limits::FETCHED;
-            keep(api, &api.s3.get(region, &object, limits.zipped_bytes)?, &limits)
+            fetch(api, region, &bucket, &key, version.as_deref())?
         }
-    }
+    };
+    let digest = keep(api, &zip)?;
+    Ok(Code::Zip { sha256_hex: digest.to_string(), size: zip.len() as u64 })
 }
 
-/// Checks a zip package and keeps it by its content.
-fn keep(api: &Arc<Api>, zip: &[u8], limits: &Limits) -> Result<Code, AwsError> {
-    let archive = Archive::check(zip, limits).map_err(refused)?;
+/// A package from the configured S3 endpoint.
+pub(super) fn fetch(
+    api: &Api,
+    region: &str,
+    bucket: &str,
+    key: &str,
+    version: Option<&str>,
+) -> Result<Vec<u8>, AwsError> {
+    let object = Object { bucket, key, version };
+    Ok(api.s3.get(region, &object, Limits::FETCHED.zipped_bytes)?)
+}
+
+/// Checks a zip package and keeps it by its content. What came inside a request was smaller than
+/// what may come from S3 before it was decoded.
+pub(super) fn keep(api: &Api, zip: &[u8]) -> Result<Digest, AwsError> {
+    let archive = Archive::check(zip, &Limits::FETCHED).map_err(refused)?;
     if let Some(head) = archive.bootstrap_head() {
         let host = match api.settings.architecture {
             Architecture::X86_64 => elf::Architecture::X86_64,
@@ -49,8 +63,7 @@ fn keep(api: &Arc<Api>, zip: &[u8], limits: &Limits) -> Result<Code, AwsError> {
         };
         elf::check_program("bootstrap", &head, host).map_err(refused)?;
     }
-    let digest = api.files.put(zip).map_err(refused)?;
-    Ok(Code::Zip { sha256_hex: digest.to_string(), size: zip.len() as u64 })
+    api.files.put(zip).map_err(refused)
 }
 
 fn refused(error: PackageError) -> AwsError {
@@ -58,9 +71,46 @@ fn refused(error: PackageError) -> AwsError {
     AwsError::new(status, error_type, error.to_string()).because(error.cause())
 }
 
-fn accept_layers(_api: &Arc<Api>, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> {
-    match arns.first() {
-        None => Ok(Vec::new()),
-        Some(arn) => Err(invalid(format!("Layer version {arn} does not exist."))),
+/// The layer versions that these ARNs name.
+fn accept_layers(api: &Api, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> {
+    let mut layers = Vec::new();
+    for arn in arns {
+        let missing = || invalid(format!("Layer version {arn} does not exist."));
+        // `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`, whose form was checked before.
+        let parts: Vec<&str> = arn.split(':').collect();
+        let &[_, _, _, region, account, _, name, version] = parts.as_slice() else {
+            return Err(missing());
+        };
+        let version = version.parse().map_err(|_| missing())?;
+        if account != api.settings.account_id {
+            return Err(missing());
+        }
+        let found = api.registry.layer_version(region, name, version)?.ok_or_else(missing)?;
+        let LayerCode { sha256_hex, size } = found.details.code;
+        layers.push(LayerUse { arn: arn.clone(), sha256_hex, size });
     }
+    Ok(layers)
+}
+
+/// Lambda's limit on a function's code and its layers together.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+pub(super) fn check_together(api: &Api, function: &Function) -> Result<(), AwsError> {
+    let Code::Zip { sha256_hex, .. } = &function.code else { return Ok(()) };
+    if function.layers.is_empty() {
+        return Ok(()); // the code alone was checked when it came
+    }
+    let mut bytes = 0;
+    for hex in function.layers.iter().map(|layer| &layer.sha256_hex).chain([sha256_hex]) {
+        let digest = Digest::from_hex(hex).ok_or_else(|| AwsError::service("a bad digest"))?;
+        let zip = api.files.read(&digest).map_err(refused)?;
+        bytes += Archive::parse(&zip, &Limits::FETCHED).map_err(refused)?.unzipped_bytes();
+    }
+    let most = Limits::FETCHED.unzipped_bytes;
+    if bytes > most {
+        return Err(invalid(format!(
+            "Function code combined with layers exceeds the maximum allowed size of {most} bytes. \
+             The actual size is {bytes} bytes."
+        )));
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::code::Accepted;
+use super::code::{Accepted, check_together};
 use super::{Answer, CODE_BYTES, Call, Operation, REQUEST_BYTES, concurrency};
 use crate::api::Api;
 use crate::api::create_function::{NewFunction, create_function};
@@ -70,6 +70,7 @@ fn create(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let context = call.context(api);
     let NewFunction { function, publish } =
         create_function(&call.body, &context, &Accepted { api, region: &call.region })?;
+    check_together(api, &function)?;
     let Written { latest, published } = api.registry.create(function, publish)?;
     let answer = functions::changed(published.as_ref().unwrap_or(&latest), &context)?;
     // Here, before the answer: with a local image the function is Active at once.
@@ -91,7 +92,10 @@ fn update_code(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
         let shown = if would_be.code_sha256.is_empty() { &*latest } else { &would_be };
         return Ok(Answer::json(200, functions::changed(shown, &context)?));
     }
-    let change = |function: &Function| Ok::<_, AwsError>(code.apply(function, &context));
+    let change = |function: &Function| {
+        let changed = code.apply(function, &context);
+        check_together(api, &changed).map(|()| changed)
+    };
     let region = context.place.region;
     let written = api.registry.update(region, &name, revision.as_deref(), publish, change)?;
     prepared(api, &written, &context)
@@ -104,7 +108,10 @@ fn update_configuration(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError>
     let update =
         ConfigurationUpdate::parse(&call.body, &context, &Accepted { api, region: &call.region })?;
     let revision = update.revision_id.clone();
-    let change = |function: &Function| update.apply(function, &context);
+    let change = |function: &Function| {
+        let changed = update.apply(function, &context)?;
+        check_together(api, &changed).map(|()| changed)
+    };
     let region = context.place.region;
     let written = api.registry.update(region, &latest.name, revision.as_deref(), false, change)?;
     prepared(api, &written, &context)

@@ -10,10 +10,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::common::{self, body, is_account, json, millis, not_found, time_of};
-use super::{Answer, CODE_BYTES, Call, Operation};
+use super::{Answer, CODE_BYTES, Call, Operation, code};
 use crate::api::Api;
 use crate::api::error::AwsError;
 use crate::api::functions::{Context, invalid};
+use crate::api::new_code;
 use crate::api::rules::{entries, java_list, length, member};
 use crate::function::error::FunctionError;
 use crate::function::layers::{self, LayerCode, LayerDetails, LayerVersion};
@@ -171,6 +172,8 @@ pub(super) struct LayerContent {
     s3_bucket: Option<String>,
     #[serde(rename = "S3Key")]
     s3_key: Option<String>,
+    #[serde(rename = "S3ObjectVersion")]
+    s3_object_version: Option<String>,
     /// Base64.
     zip_file: Option<String>,
 }
@@ -239,19 +242,22 @@ struct Layer<'a> {
 }
 
 /// Takes a layer's content in, and says what it is.
-fn accept_layer(_api: &Api, content: LayerContent) -> Result<LayerCode, AwsError> {
-    let LayerContent { s3_bucket, s3_key, zip_file } = content;
-    let message = match (zip_file, s3_bucket, s3_key) {
-        (None, None, None) => "Please provide a source for the layer's content.",
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            "Please do not provide other content parameters together with ZipFile."
+fn accept_layer(api: &Api, region: &str, content: LayerContent) -> Result<LayerCode, AwsError> {
+    let LayerContent { s3_bucket, s3_key, s3_object_version, zip_file } = content;
+    let zip = match (zip_file, s3_bucket, s3_key) {
+        (Some(text), None, None) => new_code::decode(&text)?,
+        (None, Some(bucket), Some(key)) => {
+            code::fetch(api, region, &bucket, &key, s3_object_version.as_deref())?
         }
-        _ => {
-            "This build of the service keeps no zip packages, so it cannot take the content of a \
-             layer."
+        (Some(_), ..) => {
+            return Err(invalid(
+                "Please do not provide other content parameters together with ZipFile.",
+            ));
         }
+        _ => return Err(invalid("Please provide a source for the layer's content.")),
     };
-    Err(invalid(message))
+    let digest = code::keep(api, &zip)?;
+    Ok(LayerCode { sha256_hex: digest.to_string(), size: zip.len() as u64 })
 }
 
 fn publish(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -260,7 +266,7 @@ fn publish(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     check(&request, &mut found);
     let context = call.context(api);
     let name = layer_name(call, &context, found)?;
-    let code = accept_layer(api, request.content.unwrap_or_default())?;
+    let code = accept_layer(api, &call.region, request.content.unwrap_or_default())?;
     let details = LayerDetails {
         description: request.description.unwrap_or_default(),
         license: request.license_info,
