@@ -15,6 +15,7 @@ fn context() -> Context<'static> {
         architecture: Architecture::X86_64,
         max_memory_mb: 256,
         now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
+        host: None,
         format_time: |_| "date".to_owned(),
     }
 }

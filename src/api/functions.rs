@@ -32,11 +32,18 @@ pub struct Context<'a> {
     /// The most memory that a function may have here.
     pub max_memory_mb: u32,
     pub now: SystemTime,
+    /// Where the caller reaches this service, as it said itself.
+    pub host: Option<&'a str>,
     /// Writes a time as AWS does in `LastModified`: `2026-11-23T09:02:51.123+0000`.
     pub format_time: fn(SystemTime) -> String,
 }
 
 impl Context<'_> {
+    /// Where a stored package can be downloaded.
+    pub(super) fn package_location(&self, sha256_hex: &str) -> Option<String> {
+        self.host.map(|host| format!("http://{host}/packages/{sha256_hex}"))
+    }
+
     /// Milliseconds since 1970, as records keep times.
     pub(super) fn now_ms(&self) -> u64 {
         let now = self.now.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -99,11 +106,13 @@ pub(super) fn get_function(
         code: match &function.code {
             Code::Image { uri, resolved_uri } => FunctionCodeLocation {
                 repository_type: "ECR",
+                location: None,
                 image_uri: Some(uri),
                 resolved_image_uri: resolved_uri.as_deref(),
             },
-            Code::Zip { .. } => FunctionCodeLocation {
+            Code::Zip { sha256_hex, .. } => FunctionCodeLocation {
                 repository_type: "S3",
+                location: context.package_location(sha256_hex),
                 image_uri: None,
                 resolved_image_uri: None,
             },

@@ -17,6 +17,7 @@ pub(in crate::api) fn context() -> Context<'static> {
         architecture: Architecture::X86_64,
         max_memory_mb: 256,
         now: UNIX_EPOCH,
+        host: None,
         format_time: |time| format!("at {}", time.duration_since(UNIX_EPOCH).unwrap().as_millis()),
     }
 }

@@ -173,6 +173,7 @@ impl Api {
             architecture: self.settings.architecture,
             max_memory_mb: self.settings.max_memory_mb,
             now: SystemTime::now(),
+            host: None,
             format_time: time::last_modified,
         }
     }
@@ -194,7 +195,7 @@ impl Api {
             return Admission::Refuse(denied);
         }
         let max_body_bytes = match route {
-            Route::Next | Route::Health | Route::Status | Route::Metrics => 0,
+            Route::Next | Route::Package(_) | Route::Health | Route::Status | Route::Metrics => 0,
             Route::InitError if self.is_unknown(peer) => UNKNOWN_INIT_ERROR_BYTES,
             Route::Response(_) | Route::Error(_) if self.is_unknown(peer) => {
                 // It has asked for no event, so it owes no answer.
@@ -245,6 +246,7 @@ impl Handler for Api {
             Route::InitError => this.init_error(request, responder),
             Route::Invoke(name) => this.invoke(name, request, responder),
             Route::Control(operation) => this.control(operation, request, responder),
+            Route::Package(digest) => this.package(digest, responder),
             Route::Health => this.health(responder),
             Route::Status => this.status(responder),
             Route::Metrics => this.metrics(responder),

@@ -13,6 +13,8 @@ pub(super) enum Route<'a> {
     Error(&'a str),
     InitError,
     Invoke(&'a str),
+    /// The stored package of this SHA-256.
+    Package(&'a str),
     /// An operation of Lambda's control API.
     Control(&'static Operation),
     Health,
@@ -45,6 +47,12 @@ impl<'a> Route<'a> {
                 _ => Routed::WrongMethod(Surface::Invoke, "POST".into()),
             };
         }
+        if let Some(digest) = path.strip_prefix("/packages/") {
+            return match method {
+                "GET" => Routed::Found(Route::Package(digest)),
+                _ => Routed::WrongMethod(Surface::Control, "GET".into()),
+            };
+        }
         let route = match path {
             "/health" => Route::Health,
             "/status" => Route::Status,
@@ -64,7 +72,7 @@ impl<'a> Route<'a> {
                 Surface::Runtime
             }
             Route::Invoke(_) => Surface::Invoke,
-            Route::Control(_) => Surface::Control,
+            Route::Control(_) | Route::Package(_) => Surface::Control,
             Route::Health => Surface::Health,
             Route::Status | Route::Metrics => Surface::Observe,
         }
@@ -127,6 +135,7 @@ mod tests {
             ("GET", "/2015-03-31/functions/", "Control(ListFunctions)"),
             ("GET", "/2015-03-31/functions/f", "Control(GetFunction)"),
             ("DELETE", "/2015-03-31/functions/f", "Control(DeleteFunction)"),
+            ("GET", "/packages/00ff", "Package(\"00ff\")"),
             ("HEAD", "/health", "Health"),
             ("GET", "/status", "Status"),
             ("GET", "/metrics", "Metrics"),

@@ -310,6 +310,8 @@ pub(super) struct GetFunctionResponse<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct FunctionCodeLocation<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) location: Option<String>,
     pub(super) repository_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) image_uri: Option<&'a str>,

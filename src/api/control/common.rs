@@ -163,6 +163,7 @@ mod tests {
         Call {
             values: Vec::new(),
             query: Some(query.to_owned()),
+            host: None,
             region: "us-east-1".to_owned(),
             body: Vec::new().into(),
         }

@@ -197,6 +197,8 @@ struct WholeVersion<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ContentAnswer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<String>,
     code_sha256: String,
     code_size: u64,
 }
@@ -488,6 +490,7 @@ fn whole<'a>(layer: &'a LayerVersion, context: &Context<'_>) -> Result<WholeVers
     let code = &layer.details.code;
     Ok(WholeVersion {
         content: ContentAnswer {
+            location: context.package_location(&code.sha256_hex),
             code_sha256: base64_of_hex(&code.sha256_hex).ok_or_else(|| {
                 AwsError::service(format!("the hash of layer {} is not hex", layer.name))
             })?,

@@ -13,6 +13,7 @@ fn context() -> Context<'static> {
         architecture: Architecture::X86_64,
         max_memory_mb: 256,
         now: UNIX_EPOCH,
+        host: None,
         format_time: |_| "date".to_owned(),
     }
 }
@@ -21,6 +22,7 @@ fn named(values: &[&str]) -> Call {
     Call {
         values: values.iter().map(ToString::to_string).collect(),
         query: None,
+        host: None,
         region: "us-east-1".to_owned(),
         body: Vec::new().into(),
     }

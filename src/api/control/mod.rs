@@ -29,7 +29,8 @@ use super::error::AwsError;
 use super::functions::Context;
 use super::{Api, answer, query};
 use crate::access::Surface;
-use crate::http::{Body, Request, Responder, Response};
+use crate::http::{Body, Head, Request, Responder, Response};
+use crate::package::Digest;
 use crate::random;
 
 /// The largest request of the operations that carry code.
@@ -112,6 +113,7 @@ pub(super) struct Call {
     /// The values of the path, percent-decoded, in order.
     values: Vec<String>,
     query: Option<String>,
+    host: Option<String>,
     pub(super) region: String,
     pub(super) body: Body,
 }
@@ -128,7 +130,7 @@ impl Call {
     }
 
     pub(super) fn context<'a>(&'a self, api: &'a Api) -> Context<'a> {
-        api.context(&self.region)
+        Context { host: self.host.as_deref(), ..api.context(&self.region) }
     }
 }
 
@@ -150,6 +152,19 @@ impl Answer {
 }
 
 impl Api {
+    /// `GET /packages/SHA256`: a stored package, as `Code.Location` of GetFunction names it.
+    pub(super) fn package(self: &Arc<Self>, digest: &str, responder: Responder) {
+        let api = self.clone();
+        let digest = Digest::from_hex(digest);
+        self.block(responder, move |responder| {
+            let zip = digest.and_then(|digest| api.files.read(&digest).ok());
+            responder.send(match zip {
+                Some(zip) => Response::new(200).header("Content-Type", "application/zip").body(zip),
+                None => answer::not_found(Surface::Control),
+            });
+        });
+    }
+
     pub(super) fn control(
         self: &Arc<Self>,
         operation: &'static Operation,
@@ -165,6 +180,7 @@ impl Api {
         let call = Call {
             values,
             query: request.head.query.map(str::to_owned),
+            host: host(&request.head),
             region: self.region(&request.head).to_owned(),
             body: request.body,
         };
@@ -175,6 +191,13 @@ impl Api {
             responder.send(reply(result));
         });
     }
+}
+
+/// The Host that the caller used, if it is one: it becomes part of addresses in answers.
+fn host(head: &Head<'_>) -> Option<String> {
+    let host = head.header_str("host")?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    (!host.is_empty() && host.len() <= 255 && host.bytes().all(fits)).then(|| host.to_owned())
 }
 
 fn outcome(result: &Result<Answer, AwsError>) -> String {
