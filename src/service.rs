@@ -24,7 +24,7 @@ use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
 use crate::observe::metrics::Metrics;
 use crate::package::s3::S3;
-use crate::package::{Builder, CodeImages, Files, PackageError, Packages};
+use crate::package::{Builder, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::launcher::{Common, Launcher};
 use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
@@ -176,9 +176,13 @@ impl Service {
             max_cpus: config.execution.max_cpu_shares.min(f64::from(cpus)),
         };
         let files = Files::open(&config.storage.path).map_err(StartError::Packages)?;
-        let images = CodeImages::new(engine.clone(), files.clone(), registry.owner());
-        images.remove_leftovers().map_err(StartError::Packages)?;
-        let builder = Arc::new(Builder::new(engine.clone(), images, config.runtimes.clone()));
+        let builder = Arc::new(Builder::new(
+            engine.clone(),
+            files.clone(),
+            registry.owner(),
+            config.runtimes.clone(),
+        ));
+        builder.remove_leftovers().map_err(StartError::Packages)?;
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
@@ -201,6 +205,7 @@ impl Service {
         let packages =
             Packages::start(engine.clone(), builder, may_pull).map_err(StartError::Thread)?;
         packages.resume(&registry);
+        packages.collect(&registry);
 
         let counters = Arc::new(Counters::default());
         let server = &config.server;

@@ -93,6 +93,8 @@ impl Api {
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
+            // The value of the owner label of everything that this service makes on the Engine.
+            "owner": self.registry.owner(),
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "engine": self.engine_body(),
             "containers": containers_by_state(&snapshot),

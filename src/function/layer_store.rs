@@ -78,6 +78,18 @@ impl Store {
         })
     }
 
+    /// The packages of all layers of all regions, by their SHA-256.
+    pub(super) fn layer_packages(&self) -> Result<Vec<String>, StoreError> {
+        self.with_database(|database| {
+            let table = match database.begin_read()?.open_table(LAYERS) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                other => other?,
+            };
+            let layers = table.iter()?;
+            layers.map(|entry| Ok(read(entry?.1.value())?.details.code.sha256_hex)).collect()
+        })
+    }
+
     pub(super) fn delete_layer_version(
         &self,
         region: &str,

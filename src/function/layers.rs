@@ -58,6 +58,11 @@ pub fn arn(place: Place<'_>, name: &str) -> String {
 }
 
 impl Registry {
+    /// The packages of all layers of all regions, by their SHA-256.
+    pub fn layer_packages(&self) -> Result<Vec<String>, FunctionError> {
+        Ok(self.writer().layer_packages()?)
+    }
+
     /// Publishes the next version of a layer, which is made with its first one.
     pub fn publish_layer(
         &self,

@@ -158,7 +158,9 @@ impl Registry {
         let view = self.read();
         let latest = view.entries().map(|entry| entry.latest.clone());
         let published = view.entries().flat_map(|entry| entry.versions.values().cloned());
-        latest.chain(published).collect()
+        let all: Vec<Arc<Function>> = latest.chain(published).collect();
+        let running = all.iter().filter_map(|f| f.running.as_deref().cloned().map(Arc::new));
+        running.chain(all.iter().cloned()).collect()
     }
 
     /// Adds a function, and its first version when it is to be published at once.

@@ -1,23 +1,43 @@
 //! Which images a function's package is made of: its runtime's, its layers, its code.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::digest::Digest;
 use super::error::PackageError;
+use super::files::Files;
 use super::image::{CodeImage, CodeImages};
 use crate::config::Runtimes;
 use crate::docker::{Engine, Image};
 use crate::function::model::{Code, Function};
+
+/// How long a package is kept that no function names.
+const YOUNG: Duration = Duration::from_secs(3600);
 
 /// Makes the images of zip packages. See the module's text.
 #[derive(Debug)]
 pub struct Builder {
     engine: Engine,
     images: CodeImages,
+    files: Files,
     runtimes: Runtimes,
 }
 
 impl Builder {
-    pub fn new(engine: Engine, images: CodeImages, runtimes: Runtimes) -> Builder {
-        Builder { engine, images, runtimes }
+    /// `owner` tells this service's images from those of another one on the same Engine.
+    pub fn new(engine: Engine, files: Files, owner: &str, runtimes: Runtimes) -> Builder {
+        let images = CodeImages::new(engine.clone(), files.clone(), owner);
+        Builder { engine, images, files, runtimes }
+    }
+
+    /// Removes what a crash has left while an image was made. For the service's start.
+    pub fn remove_leftovers(&self) -> Result<(), PackageError> {
+        let left = self.images.remove_leftovers()?;
+        if left > 0 {
+            log::warn!("removed {left} containers that an earlier run has left half made");
+        }
+        Ok(())
     }
 
     /// The image of the function's runtime, by name. None when the runtime has none here.
@@ -34,6 +54,32 @@ impl Builder {
         }
         let found = self.engine.image(&ensured.tag)?;
         found.ok_or(PackageError::BaseMissing { image: ensured.tag })
+    }
+
+    /// Removes the images and packages that none of `functions` and of `layers` (by SHA-256) is made
+    /// of. A package that was kept a moment ago stays: its function may not be stored yet.
+    pub fn collect(
+        &self,
+        functions: &[Arc<Function>],
+        layers: &[String],
+    ) -> Result<(), PackageError> {
+        let (mut tags, mut packages) = (BTreeSet::new(), BTreeSet::new());
+        for hex in layers {
+            packages.insert(digest(hex)?);
+        }
+        for function in functions.iter().filter(|f| matches!(f.code, Code::Zip { .. })) {
+            let image = self.code_image(function)?;
+            packages.insert(image.code);
+            packages.extend(&image.layers);
+            // Without its base the tag is not known, so nothing is removed then.
+            tags.insert(self.images.tag(&image)?);
+        }
+        let images = self.images.remove_unused(&tags)?;
+        let files = self.files.remove_except(&packages, YOUNG)?;
+        if images + files > 0 {
+            log::info!("removed {images} images and {files} packages that no function uses");
+        }
+        Ok(())
     }
 
     fn code_image(&self, function: &Function) -> Result<CodeImage, PackageError> {

@@ -18,6 +18,8 @@ use crate::function::state::{Prepared, ReasonCode, Step};
 const WORKERS: usize = 2;
 /// Functions that wait for their image; more are refused with a reason.
 const MAX_WAITING: usize = 1024;
+/// How long after a deletion its image is removed.
+const COLLECT_AFTER: Duration = Duration::from_secs(3);
 /// How often a function's state tells of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -26,6 +28,8 @@ const PROGRESS: Duration = Duration::from_secs(1);
 pub struct Packages {
     shop: Arc<Shop>,
     jobs: Sender<(Arc<Registry>, Arc<Function>)>,
+    /// At most one waits: it will see what all callers before it have seen.
+    collections: Sender<Arc<Registry>>,
 }
 
 /// What the threads work with.
@@ -51,7 +55,12 @@ impl Packages {
                 .name(format!("packages-{index}"))
                 .spawn(move || shop.work(&waiting))?;
         }
-        Ok(Packages { shop, jobs })
+        let (collections, asked) = crossbeam_channel::bounded::<Arc<Registry>>(1);
+        let collector = shop.clone();
+        std::thread::Builder::new()
+            .name("collector".into())
+            .spawn(move || asked.iter().for_each(|registry| collector.collect(&registry)))?;
+        Ok(Packages { shop, jobs, collections })
     }
 
     /// Takes up the functions that an earlier run of the service has left Pending.
@@ -61,6 +70,12 @@ impl Packages {
                 self.prepare(registry, &function);
             }
         }
+    }
+
+    /// Removes the images and packages that nothing uses any more, in the background.
+    pub fn collect(&self, registry: &Arc<Registry>) {
+        // Full: one is about to begin, which is what was wanted.
+        let _ = self.collections.try_send(registry.clone());
     }
 
     /// Makes a function ready: at once when its image is there, in the background when it has to
@@ -108,14 +123,31 @@ impl Shop {
 
     fn work(&self, waiting: &Receiver<(Arc<Registry>, Arc<Function>)>) {
         for (registry, function) in waiting {
-            let step = match &function.code {
-                Code::Image { uri, .. } => match self.pull(uri, &registry, &function) {
-                    Ok(image) => ready(&image),
-                    Err(step) => step,
-                },
-                Code::Zip { .. } => self.build(&registry, &function),
-            };
+            let step = self.finish(&registry, &function);
             set(&registry, &function, &step);
+        }
+    }
+
+    fn finish(&self, registry: &Registry, function: &Arc<Function>) -> Step {
+        match &function.code {
+            Code::Image { uri, .. } => match self.pull(uri, registry, function) {
+                Ok(image) => ready(&image),
+                Err(step) => step,
+            },
+            Code::Zip { .. } => self.build(registry, function),
+        }
+    }
+
+    fn collect(&self, registry: &Registry) {
+        // The containers of what was just deleted hold its image for a moment.
+        std::thread::sleep(COLLECT_AFTER);
+        let collected = registry.layer_packages().map_err(|error| error.to_string());
+        let collected = collected.and_then(|layers| {
+            let functions = registry.every_version();
+            self.builder.collect(&functions, &layers).map_err(|e| format!("{e} {}", e.cause()))
+        });
+        if let Err(error) = collected {
+            log::warn!("unused images and packages stay for now: {error}");
         }
     }
 

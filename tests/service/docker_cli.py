@@ -56,3 +56,15 @@ def remove_all(prefix):
     ).split()
     if images:
         docker("image", "rm", "--force", *images, check=False)
+
+
+def code_images(owner):
+    """The images that a service has made of zip packages."""
+    label = f"label=lambda-runtime-api-server.code-owner={owner}"
+    return docker("image", "ls", "--quiet", "--no-trunc", "--filter", label).split()
+
+
+def remove_code_images(owner):
+    images = code_images(owner) if owner else []
+    if images:
+        docker("image", "rm", "--force", *images, check=False)

@@ -109,6 +109,7 @@ class Service:
             tables.setdefault(table, {}).update(values)
         self.config_path.write_text(toml(tables))
         self.process = None
+        self.owner = None
 
     # The process.
 
@@ -122,6 +123,7 @@ class Service:
                 cwd=self.directory,
             )
         wait_for(self.answers, START_DEADLINE_S, f"the service is healthy; its log:\n{self.log()}")
+        self.owner = self.http("GET", "/status").json()["owner"]
         return self
 
     def answers(self):
@@ -158,6 +160,7 @@ class Service:
                     self.kill()
         finally:
             docker_cli.remove_all(self.name)
+            docker_cli.remove_code_images(self.owner)
             subprocess.run(["rm", "-rf", "--", self.directory], check=False)
 
     def log(self):

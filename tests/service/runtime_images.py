@@ -1,25 +1,16 @@
-"""Runtime images, made with the script that users have, once per machine.
-
-They are the only things that a run leaves on the Engine, named lambda-runtime-test/...: making them takes minutes
-where nothing is cached, and seconds otherwise.
-"""
+"""Runtime images, made with the script that users have, once per run; the script's own cache makes that quick."""
 
 import functools
 import subprocess
 
 from harness import ROOT
 
-NAMES = {
-    "python3.11": "lambda-runtime-test/python:3.11",
-    "nodejs22.x": "lambda-runtime-test/nodejs:22",
-    "nodejs24.x": "lambda-runtime-test/nodejs:24",
-    "provided.al2023": "lambda-runtime-test/provided:al2023",
-}
+NAMES = {"python3.11": "python", "nodejs22.x": "nodejs22", "nodejs24.x": "nodejs24", "provided.al2023": "provided"}
 
 
 @functools.cache
-def runtime_image(runtime):
+def runtime_image(run_id, runtime):
     """The image of a runtime's identifier, for FROM and for the configuration's [runtimes]."""
-    name = NAMES[runtime]
+    name = f"{run_id}-runtime:{NAMES[runtime]}"
     subprocess.run([ROOT / "scripts/build-runtime-image.sh", runtime, "--tag", name], check=True, timeout=900)
     return name

@@ -38,7 +38,7 @@ def function_image(run_id, tmp_path_factory):
     def make(runtime):
         files, layer = CODE[runtime]
         context = tmp_path_factory.mktemp("image")
-        lines = [f"FROM {runtime_image(runtime)}", 'CMD ["app.handler"]']
+        lines = [f"FROM {runtime_image(run_id, runtime)}", 'CMD ["app.handler"]']
         for name in files:
             (context / name).write_bytes((FUNCTIONS / name).read_bytes())
             (context / name).chmod(0o755)

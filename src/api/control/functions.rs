@@ -163,6 +163,7 @@ fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
         api.dispatcher.retire(&version.key());
         concurrency::tell_dispatch(api, &version.region, &version.name)?;
     }
+    api.packages.collect(&api.registry);
     Ok(Answer::empty(204))
 }
 

@@ -1,0 +1,174 @@
+"""Functions deployed as zip packages with boto3: kept, built, invoked, updated, refused, removed."""
+
+import base64
+import hashlib
+import io
+import json
+import stat
+import urllib.request
+import zipfile
+
+import botocore.exceptions
+import pytest
+
+import docker_cli
+from conftest import build_function
+from harness import ROLE, wait_for
+from runtime_images import runtime_image
+
+PYTHON = """
+import json, os, sys
+def handler(event, context):
+    if event.get("raise"):
+        raise ValueError("from the handler")
+    import shadowed
+    return {"said": shadowed.SAID, "task": os.environ["LAMBDA_TASK_ROOT"], "handler": os.environ["_HANDLER"],
+            "env": os.environ["AWS_EXECUTION_ENV"], "version": context.function_version}
+"""
+
+
+def archive(files, modes=None):
+    """A zip of these files; `modes` gives a file another mode than 0644."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, (2026, 11, 23, 0, 0, 0))
+            entry.external_attr = (stat.S_IFREG | (modes or {}).get(name, 0o644)) << 16
+            zipped.writestr(entry, content)
+    return data.getvalue()
+
+
+@pytest.fixture(scope="module")
+def service(run_id, make_module_service):
+    python = runtime_image(run_id, "python3.11")
+    return make_module_service(docker={"base_image": f"{run_id}-base:al2023"}, runtimes={"python3.11": python})
+
+
+def create(service, name, zipped, **settings):
+    client = service.boto()
+    settings = {"Runtime": "provided.al2023", "Handler": "app.handler", **settings}
+    answer = client.create_function(FunctionName=name, Role=ROLE, Code={"ZipFile": zipped}, **settings)
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    return answer
+
+
+def call(service, name, event, **options):
+    answer = service.boto().invoke(FunctionName=name, Payload=json.dumps(event), **options)
+    return answer.get("FunctionError"), json.loads(answer["Payload"].read())
+
+
+@pytest.fixture(scope="module")
+def program():
+    return archive({"bootstrap": build_function().read_bytes()})
+
+
+def test_a_static_program(service, program):
+    answer = create(service, "static", program)
+    digest = hashlib.sha256(program).digest()
+    assert answer["State"] == "Pending" and answer["PackageType"] == "Zip"
+    assert answer["CodeSha256"] == base64.b64encode(digest).decode() and answer["CodeSize"] == len(program)
+    error, result = call(service, "static", {"op": "echo", "n": 1})
+    assert error is None and result["event"] == {"op": "echo", "n": 1}
+
+
+def test_the_location_really_downloads_the_package(service, program):
+    create(service, "located", program)
+    code = service.boto().get_function(FunctionName="located")["Code"]
+    assert code["RepositoryType"] == "S3"
+    with urllib.request.urlopen(code["Location"], timeout=30) as answer:
+        assert answer.read() == program
+
+
+def test_an_image_that_the_engine_has_lost_is_built_again(service, program):
+    create(service, "lost", archive({"bootstrap": build_function().read_bytes(), "of": "lost"}))
+    before = set(docker_cli.code_images(service.owner))
+    docker_cli.docker("image", "rm", "--force", *before)
+    error, result = call(service, "lost", {"op": "echo"})
+    assert error is None and result["event"] == {"op": "echo"}
+
+
+def test_images_go_with_their_functions(service):
+    images = lambda: set(docker_cli.code_images(service.owner))  # noqa: E731
+    before = images()
+    create(service, "short", archive({"bootstrap": build_function().read_bytes(), "of": "short"}))
+    made = images() - before
+    assert len(made) == 1
+    service.boto().delete_function(FunctionName="short")
+    wait_for(lambda: not made & images(), 30, "the deleted function's image is gone")
+
+
+def test_python_with_two_layers_that_shadow_each_other(service):
+    client = service.boto()
+    layers = []
+    for number in (1, 2):
+        zipped = archive({"python/shadowed.py": f"SAID = 'layer {number}'\n"})
+        layer = client.publish_layer_version(LayerName=f"layer-{number}", Content={"ZipFile": zipped})
+        assert layer["Version"] == 1
+        with urllib.request.urlopen(layer["Content"]["Location"], timeout=30) as answer:
+            assert answer.read() == zipped
+        layers.append(layer["LayerVersionArn"])
+    code = archive({"app.py": PYTHON}, {"app.py": 0o600})  # readable for the function's user all the same
+    create(service, "snake", code, Runtime="python3.11", Layers=layers, Timeout=20)
+    error, result = call(service, "snake", {})
+    assert error is None and result["said"] == "layer 2", "the later layer wins"
+    assert result["task"] == "/var/task" and result["handler"] == "app.handler"
+    assert result["env"] == "AWS_Lambda_python3.11"
+    error, result = call(service, "snake", {"raise": True})
+    assert error == "Unhandled" and result["errorType"] == "ValueError"
+    assert any("app.py" in line for line in result["stackTrace"])
+
+    # Without the second one the first is seen; the published version keeps both.
+    assert client.publish_version(FunctionName="snake")["Version"] == "1"
+    client.update_function_configuration(FunctionName="snake", Layers=layers[:1])
+    client.get_waiter("function_updated_v2").wait(FunctionName="snake", WaiterConfig={"Delay": 1})
+    assert call(service, "snake", {})[1]["said"] == "layer 1"
+    error, result = call(service, "snake", {}, Qualifier="1")
+    assert (result["said"], result["version"]) == ("layer 2", "1")
+
+
+def test_an_update_replaces_the_code(service):
+    create(service, "changing", archive({"app.py": "def handler(e, c): return 1\n"}), Runtime="python3.11", Timeout=20)
+    assert call(service, "changing", {}) == (None, 1)
+    client = service.boto()
+    client.update_function_code(FunctionName="changing", ZipFile=archive({"app.py": "def handler(e, c): return 2\n"}))
+    client.get_waiter("function_updated_v2").wait(FunctionName="changing", WaiterConfig={"Delay": 1})
+    assert call(service, "changing", {}) == (None, 2)
+
+
+@pytest.mark.parametrize(
+    "zipped",
+    [
+        b"not a zip",
+        archive({"../escaped": "x"}),
+        archive({"/absolute": "x"}),
+        archive({"a\\b": "x"}),
+        archive({"app.py": "x"})[:-30],
+        archive({"bootstrap": b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xf3\x00" + bytes(44)}),
+    ],
+    ids=["no zip", "parent", "absolute", "backslash", "cut short", "another machine's program"],
+)
+def test_hostile_and_broken_packages_are_refused(service, zipped):
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        create(service, "refused", zipped)
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterValueException"
+    with pytest.raises(botocore.exceptions.ClientError):
+        service.boto().get_function(FunctionName="refused")
+
+
+def test_a_runtime_without_its_image_says_what_to_do(make_service):
+    service = make_service(docker={"pull_policy": "never"})
+    client = service.boto()
+    code = {"ZipFile": archive({"app.py": "x"})}
+    client.create_function(FunctionName="bare", Role=ROLE, Code=code, Runtime="python3.12", Handler="app.handler")
+    state = wait_for(
+        lambda: (got := client.get_function_configuration(FunctionName="bare"))["State"] == "Failed" and got, 20, "Failed"
+    )
+    assert "scripts/build-runtime-image.sh python3.12" in state["StateReason"]
+
+
+def test_packages_are_kept_over_a_restart(service, program):
+    create(service, "kept", program)
+    service.stop()
+    service.start()
+    error, result = call(service, "kept", {"op": "echo"})
+    assert error is None and result["event"] == {"op": "echo"}
