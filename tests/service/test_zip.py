@@ -80,9 +80,11 @@ def test_the_location_really_downloads_the_package(service, program):
 
 
 def test_an_image_that_the_engine_has_lost_is_built_again(service, program):
-    create(service, "lost", archive({"bootstrap": build_function().read_bytes(), "of": "lost"}))
     before = set(docker_cli.code_images(service.owner))
-    docker_cli.docker("image", "rm", "--force", *before)
+    create(service, "lost", archive({"bootstrap": build_function().read_bytes(), "of": "lost"}))
+    made = set(docker_cli.code_images(service.owner)) - before
+    assert len(made) == 1
+    docker_cli.docker("image", "rm", "--force", *made)
     error, result = call(service, "lost", {"op": "echo"})
     assert error is None and result["event"] == {"op": "echo"}
 
