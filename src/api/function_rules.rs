@@ -28,7 +28,7 @@ const SYSTEM_LEVELS: [&str; 3] = ["DEBUG", "INFO", "WARN"];
 
 /// The model's identifiers of runtimes. AWS's message lists those that it still takes; functions of
 /// the others run here all the same where there is an image for them.
-const RUNTIMES: &[&str] = &[
+pub(super) const RUNTIMES: &[&str] = &[
     "nodejs",
     "nodejs4.3",
     "nodejs6.10",

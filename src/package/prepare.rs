@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::builder::Builder;
+use super::elf;
 use super::error::PackageError;
 use crate::docker::{Engine, EngineError, Image};
 use crate::function::model::{Code, Function};
@@ -82,7 +83,7 @@ impl Packages {
     /// be pulled or built. Blocks for an Engine call and a commit.
     pub fn prepare(&self, registry: &Arc<Registry>, function: &Arc<Function>) {
         match self.shop.present(function) {
-            Ok(Some(image)) => set(registry, function, &ready(&image)),
+            Ok(Some(image)) => set(registry, function, &ready(function, &image)),
             Ok(None) => {
                 let waiting = match &function.code {
                     Code::Image { uri, .. } => format!("Waiting for image {uri} to be pulled."),
@@ -131,7 +132,7 @@ impl Shop {
     fn finish(&self, registry: &Registry, function: &Arc<Function>) -> Step {
         match &function.code {
             Code::Image { uri, .. } => match self.pull(uri, registry, function) {
-                Ok(image) => ready(&image),
+                Ok(image) => ready(function, &image),
                 Err(step) => step,
             },
             Code::Zip { .. } => self.build(registry, function),
@@ -179,7 +180,7 @@ impl Shop {
         }
         set(registry, function, &Step::Progress("Building the package's image.".to_owned()));
         match self.builder.ensure(function) {
-            Ok(image) => ready(&image),
+            Ok(image) => ready(function, &image),
             Err(error) => {
                 log::error!("function {}: {error} {}", function.name, error.cause());
                 fail(reason_code(&error), format!("{error} {}", error.cause()))
@@ -230,7 +231,13 @@ fn reason_code(error: &PackageError) -> ReasonCode {
     }
 }
 
-fn ready(image: &Image) -> Step {
+/// The end of a preparation: the image is there, and this host can run it.
+fn ready(function: &Function, image: &Image) -> Step {
+    if let Some(host) = elf::Architecture::parse(std::env::consts::ARCH)
+        && let Err(error) = elf::check_image(&function.name, &image.architecture, host)
+    {
+        return fail(ReasonCode::InvalidImage, error.to_string());
+    }
     let id = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
     Step::Ready(Prepared {
         image_id: id.to_owned(),
@@ -260,5 +267,30 @@ fn set(registry: &Registry, function: &Function, step: &Step) {
     match registry.set_state(function, step) {
         Ok(now) => log::info!("function {name} is {}", now.state.name()),
         Err(error) => log::warn!("function {name} could not become {}: {error}", step.name()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::model::tests::sample;
+
+    #[test]
+    fn an_image_for_another_machine_fails_and_says_so() {
+        let other = if cfg!(target_arch = "aarch64") { "amd64" } else { "arm64" };
+        let image = |architecture: &str| Image {
+            id: "sha256:ab".to_owned(),
+            architecture: architecture.to_owned(),
+            ..Image::default()
+        };
+        let function = sample("f");
+        match ready(&function, &image(other)) {
+            Step::Fail { code: ReasonCode::InvalidImage, reason } => {
+                assert!(reason.contains(other), "{reason}");
+            }
+            step => panic!("{step:?}"),
+        }
+        assert!(matches!(ready(&function, &image(std::env::consts::ARCH)), Step::Ready(_)));
+        assert!(matches!(ready(&function, &image("")), Step::Ready(_)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Call, Operation, REQUEST_BYTES};
+use super::common::SETTINGS_BYTES;
+use super::{Answer, Call, Operation};
 use crate::api::Api;
 use crate::api::aliases::{self, AliasQuery};
 use crate::api::error::AwsError;
@@ -12,7 +13,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name: "CreateAlias",
         method: "POST",
         path: "/2015-03-31/functions/{}/aliases",
-        max_body_bytes: REQUEST_BYTES,
+        max_body_bytes: SETTINGS_BYTES,
         run: create,
     },
     Operation {
@@ -33,7 +34,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name: "UpdateAlias",
         method: "PUT",
         path: "/2015-03-31/functions/{}/aliases/{}",
-        max_body_bytes: REQUEST_BYTES,
+        max_body_bytes: SETTINGS_BYTES,
         run: update,
     },
     Operation {

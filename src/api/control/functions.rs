@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::code::{Accepted, check_together};
-use super::{Answer, CODE_BYTES, Call, Operation, REQUEST_BYTES, concurrency};
+use super::common::SETTINGS_BYTES;
+use super::{Answer, CODE_BYTES, Call, Operation, concurrency};
 use crate::api::Api;
 use crate::api::create_function::{NewFunction, create_function};
 use crate::api::error::AwsError;
@@ -61,7 +62,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name: "UpdateFunctionConfiguration",
         method: "PUT",
         path: "/2015-03-31/functions/{}/configuration",
-        max_body_bytes: REQUEST_BYTES,
+        max_body_bytes: SETTINGS_BYTES,
         run: update_configuration,
     },
 ];

@@ -13,6 +13,7 @@ use super::common::{self, body, is_account, json, millis, not_found, time_of};
 use super::{Answer, CODE_BYTES, Call, Operation, code};
 use crate::api::Api;
 use crate::api::error::AwsError;
+use crate::api::function_rules::RUNTIMES;
 use crate::api::functions::{Context, invalid};
 use crate::api::new_code;
 use crate::api::rules::{entries, java_list, length, member};
@@ -69,63 +70,7 @@ const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 const NAME_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})";
 const VERSION_ARN_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)";
 
-/// The model's identifiers.
-const RUNTIMES: [&str; 52] = [
-    "nodejs",
-    "nodejs4.3",
-    "nodejs6.10",
-    "nodejs8.10",
-    "nodejs10.x",
-    "nodejs12.x",
-    "nodejs14.x",
-    "nodejs16.x",
-    "nodejs18.x",
-    "nodejs20.x",
-    "nodejs22.x",
-    "nodejs24.x",
-    "java8",
-    "java8.al2",
-    "java11",
-    "java17",
-    "java21",
-    "java25",
-    "python2.7",
-    "python3.6",
-    "python3.7",
-    "python3.8",
-    "python3.9",
-    "python3.10",
-    "python3.11",
-    "python3.12",
-    "python3.13",
-    "python3.14",
-    "dotnetcore1.0",
-    "dotnetcore2.0",
-    "dotnetcore2.1",
-    "dotnetcore3.1",
-    "dotnet6",
-    "dotnet8",
-    "dotnet10",
-    "nodejs4.3-edge",
-    "go1.x",
-    "ruby2.5",
-    "ruby2.7",
-    "ruby3.2",
-    "ruby3.3",
-    "ruby3.4",
-    "ruby4.0",
-    "provided",
-    "provided.al2",
-    "provided.al2023",
-    "nodejs26.x",
-    "python3.15",
-    "java8.al2023",
-    "java11.al2023",
-    "java17.al2023",
-    "custom",
-];
-
-/// Those that AWS names in its message, in its order: the ones that are not out of support.
+/// Those of [`RUNTIMES`] that AWS names in its message, in its order: the ones that are not out of support.
 const RUNTIMES_TOLD: [&str; 25] = [
     "nodejs20.x",
     "python3.14",
@@ -241,6 +186,11 @@ struct Layer<'a> {
     layer_name: &'a str,
     layer_arn: String,
     latest_matching_version: Entry<'a>,
+}
+
+/// A layer may also be for no runtime of the list.
+fn is_runtime(name: &str) -> bool {
+    name == "custom" || RUNTIMES.contains(&name)
 }
 
 /// Takes a layer's content in, and says what it is.
@@ -373,7 +323,7 @@ fn filters(call: &Call) -> (Option<String>, Option<String>, Violations) {
     let text = |name| call.query(name).map(std::borrow::Cow::into_owned);
     let (runtime, architecture) = (text("CompatibleRuntime"), text("CompatibleArchitecture"));
     let mut found = Violations::default();
-    if let Some(bad) = runtime.as_deref().filter(|name| !RUNTIMES.contains(name)) {
+    if let Some(bad) = runtime.as_deref().filter(|name| !is_runtime(name)) {
         found.push(Violation::new("compatibleRuntime", bad, one_of(&RUNTIMES_TOLD)));
     }
     member(&mut found, "compatibleArchitecture", architecture.as_deref(), &ARCHITECTURES);
@@ -388,7 +338,7 @@ fn check(request: &PublishRequest, found: &mut Violations) {
     length(found, "licenseInfo", request.license_info.as_deref(), 0, LICENSE_MAX);
     let runtimes = request.compatible_runtimes.as_deref();
     entries(found, "compatibleRuntimes", runtimes, 0, RUNTIMES_MAX);
-    let unknown = |name: &String| !RUNTIMES.contains(&name.as_str());
+    let unknown = |name: &String| !is_runtime(name);
     if let Some(list) = runtimes.filter(|list| list.iter().any(unknown)) {
         let constraint = one_of(&RUNTIMES_TOLD);
         found.push(Violation::new("compatibleRuntimes", java_list(list), constraint));

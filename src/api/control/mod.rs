@@ -37,10 +37,6 @@ use crate::random;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html> and recorded errors.
 pub(super) const CODE_BYTES: usize = 70_167_211;
 
-/// The largest request of the operations that carry settings only: every member of the model at
-/// its limit is far below.
-const REQUEST_BYTES: usize = 1 << 20;
-
 /// The operations, a table for each file.
 const TABLES: &[&[Operation]] = &[
     functions::OPERATIONS,

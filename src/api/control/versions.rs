@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Call, Operation, REQUEST_BYTES};
+use super::common::SETTINGS_BYTES;
+use super::{Answer, Call, Operation};
 use crate::api::Api;
 use crate::api::error::AwsError;
 use crate::api::functions;
@@ -12,7 +13,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         name: "PublishVersion",
         method: "POST",
         path: "/2015-03-31/functions/{}/versions",
-        max_body_bytes: REQUEST_BYTES,
+        max_body_bytes: SETTINGS_BYTES,
         run: publish,
     },
     Operation {
