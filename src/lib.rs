@@ -12,6 +12,7 @@
 //! | [`dispatch`] | invocations meet sandboxes |
 //! | [`sandbox`] | containers and their lives |
 //! | [`docker`] | the Engine client |
+//! | [`logs`] | what functions print, kept and served |
 //! | [`observe`] | log lines, metrics, the process's own figures |
 //! | [`sigv4`] | signatures of requests, as text |
 //! | [`service`] | wires them, starts and stops them in order |
@@ -23,6 +24,7 @@ pub mod dispatch;
 pub mod docker;
 pub mod function;
 pub mod http;
+pub mod logs;
 pub mod observe;
 pub mod package;
 mod random;

@@ -22,6 +22,7 @@ use crate::function::registry::Registry;
 use crate::function::store::Store;
 use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
+use crate::logs::{LogError, LogLimits, LogStore};
 use crate::observe::metrics::Metrics;
 use crate::package::s3::S3;
 use crate::package::{Builder, Files, PackageError, Packages};
@@ -43,6 +44,7 @@ pub enum StartError {
     Engine(EngineError),
     Network(NetworkError),
     Packages(PackageError),
+    Logs(LogError),
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -63,6 +65,7 @@ impl fmt::Display for StartError {
             StartError::Packages(error) => {
                 write!(f, "cannot use the stored packages: {error} {}", error.cause())
             }
+            StartError::Logs(error) => write!(f, "cannot open the {error}"),
             StartError::Http(error) => write!(f, "{error}"),
             StartError::NotOnTheHostsNetwork(gateway) => write!(
                 f,
@@ -103,6 +106,7 @@ impl std::error::Error for StartError {
             StartError::Engine(error) => Some(error),
             StartError::Network(error) => Some(error),
             StartError::Packages(error) => Some(error),
+            StartError::Logs(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
             StartError::NotOnTheHostsNetwork(_) => None,
@@ -129,6 +133,8 @@ impl Service {
         let registry =
             Registry::new(store, &config.aws.account_id).map_err(StartError::Registry)?;
         let registry = Arc::new(registry);
+        let logs =
+            LogStore::open(&config.storage.path, log_limits(config)).map_err(StartError::Logs)?;
         let engine = connect(config)?;
         let cpus = engine.info().map_err(StartError::Engine)?.cpus;
 
@@ -223,6 +229,7 @@ impl Service {
             registry,
             packages,
             files,
+            logs,
             s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
             engine,
@@ -337,6 +344,14 @@ fn settings(config: &Config, runtime_api: String) -> Settings {
         runtime_api,
         network_name: config.docker.network_name.clone(),
         max_sandbox_head_bytes: config.http.max_sandbox_head_bytes,
+    }
+}
+
+fn log_limits(config: &Config) -> LogLimits {
+    LogLimits {
+        max_bytes_per_group: config.logs.max_bytes_per_group,
+        max_total_bytes: config.logs.max_total_bytes,
+        retention_days: config.logs.retention_days,
     }
 }
 

@@ -32,6 +32,8 @@ impl Api {
         let mut out = Exposition::new();
         self.invocation_metrics(&mut out);
         self.sandbox_metrics(&mut out);
+        let help = "Events that the log store has taken.";
+        out.single("lambda_log_events_total", Kind::Counter, help, self.logs.appended());
         self.http_metrics(&mut out);
         process_metrics(&mut out);
         out.finish()

@@ -48,6 +48,7 @@ use crate::function::name::{Place, is_region};
 use crate::function::registry::Registry;
 use crate::http::blocking::Pool;
 use crate::http::{Admission, Counters, Handler, Head, Request, Responder, Response, WatchId};
+use crate::logs::LogStore;
 use crate::observe::metrics::Metrics;
 use crate::observe::time;
 use crate::package::s3::S3;
@@ -88,6 +89,7 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     pub packages: Packages,
     pub files: Files,
+    pub logs: LogStore,
     pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
     pub engine: Engine,
@@ -104,6 +106,7 @@ pub struct Api {
     registry: Arc<Registry>,
     packages: Packages,
     files: Files,
+    logs: LogStore,
     s3: S3,
     dispatcher: Arc<Dispatcher>,
     engine: Engine,
@@ -126,6 +129,7 @@ impl Api {
             registry: parts.registry,
             packages: parts.packages,
             files: parts.files,
+            logs: parts.logs,
             s3: parts.s3,
             dispatcher: parts.dispatcher,
             engine: parts.engine,

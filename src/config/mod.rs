@@ -41,6 +41,7 @@ pub struct Config {
     pub storage: Storage,
     pub docker: Docker,
     pub execution: Execution,
+    pub logs: Logs,
     pub runtimes: Runtimes,
     pub aws: Aws,
 }
@@ -112,6 +113,14 @@ pub struct Execution {
     pub idle_timeout: Duration,
     pub max_parallel_starts: usize,
     pub shutdown_grace: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logs {
+    pub max_bytes_per_group: u64,
+    pub max_total_bytes: u64,
+    /// None: events are kept until there is no room for them.
+    pub retention_days: Option<u32>,
 }
 
 /// Reads and validates the configuration.

@@ -65,6 +65,11 @@ ranges! {
     MAX_PARALLEL_STARTS = "execution.max_parallel_starts": 4, 1..=64;
     /// Lambda's longest timeout is 900 s, so a longer grace serves nobody.
     SHUTDOWN_GRACE_MS = "execution.shutdown_grace_ms": 10000, 0..=900000;
+
+    MAX_LOG_MB_PER_GROUP = "logs.max_mb_per_group": 64, 1..=1024;
+    MAX_LOG_TOTAL_MB = "logs.max_total_mb": 2048, 16..=1048576;
+    /// 0 means that age alone removes nothing. The most is CloudWatch's own: ten years.
+    LOG_RETENTION_DAYS = "logs.retention_days": 30, 0..=3653;
 }
 
 /// More event loops than this only take turns: one carries tens of thousands of requests a second.

@@ -56,6 +56,7 @@ sections! {
         max_concurrent_executions, max_memory_mb, max_cpu_shares, init_timeout_ms,
         idle_timeout_ms, max_parallel_starts, shutdown_grace_ms,
     }
+    logs: RawLogs { max_mb_per_group, max_total_mb, retention_days }
     aws: RawAws {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,
     }

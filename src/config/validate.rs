@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
-use super::{Config, Docker, Execution, Http, Server, Storage, Subnet, aws, runtimes, text};
+use super::{Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, aws, runtimes, text};
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
 const HOST_VARIABLE: &str = "LAMBDA_RUNTIME_API_HOST";
@@ -64,6 +64,7 @@ pub(super) fn config(
         },
         docker,
         execution: execution(&check, &raw.execution)?,
+        logs: logs(&check, &raw.logs)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
     };
@@ -113,6 +114,18 @@ fn execution(check: &Check<'_>, raw: &super::raw::RawExecution) -> Result<Execut
         idle_timeout: check.millis(&raw.idle_timeout_ms, &ranges::IDLE_TIMEOUT_MS)?,
         max_parallel_starts: check.count(&raw.max_parallel_starts, &ranges::MAX_PARALLEL_STARTS)?,
         shutdown_grace: check.millis(&raw.shutdown_grace_ms, &ranges::SHUTDOWN_GRACE_MS)?,
+    })
+}
+
+fn logs(check: &Check<'_>, raw: &super::raw::RawLogs) -> Result<Logs, ConfigError> {
+    let bytes = |setting, range| -> Result<u64, ConfigError> {
+        Ok(check.whole(setting, range)?.saturating_mul(BYTES_PER_MB as u64))
+    };
+    let days = check.whole(&raw.retention_days, &ranges::LOG_RETENTION_DAYS)?;
+    Ok(Logs {
+        max_bytes_per_group: bytes(&raw.max_mb_per_group, &ranges::MAX_LOG_MB_PER_GROUP)?,
+        max_total_bytes: bytes(&raw.max_total_mb, &ranges::MAX_LOG_TOTAL_MB)?,
+        retention_days: u32::try_from(days).ok().filter(|days| *days > 0),
     })
 }
 
