@@ -32,8 +32,7 @@ impl Api {
         let mut out = Exposition::new();
         self.invocation_metrics(&mut out);
         self.sandbox_metrics(&mut out);
-        let help = "Events that the log store has taken.";
-        out.single("lambda_log_events_total", Kind::Counter, help, self.logs.appended());
+        self.log_metrics(&mut out);
         self.http_metrics(&mut out);
         process_metrics(&mut out);
         out.finish()
@@ -99,6 +98,16 @@ impl Api {
         out.single("lambda_sandboxes_cpu_seconds", Kind::Gauge, help, cpu);
         let reachable = usize::from(self.health.trouble().is_none());
         out.single("lambda_engine_up", Kind::Gauge, "Whether the Engine answers.", reachable);
+    }
+
+    fn log_metrics(&self, out: &mut Exposition) {
+        let stats = self.logs.stats();
+        let help = "Log events of functions and of PutLogEvents.";
+        out.single("lambda_log_events_total", Kind::Counter, help, stats.taken);
+        let help = "Log events that could not be kept.";
+        out.single("lambda_log_events_dropped_total", Kind::Counter, help, stats.dropped);
+        out.single("lambda_log_groups", Kind::Gauge, "Log groups.", stats.groups);
+        out.single("lambda_log_bytes", Kind::Gauge, "Bytes of all log groups.", stats.bytes);
     }
 
     fn http_metrics(&self, out: &mut Exposition) {
