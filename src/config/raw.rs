@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -16,22 +15,40 @@ use super::runtimes;
 /// A value of any type together with its place in the text.
 pub(super) type Setting = Spanned<toml::Value>;
 
-/// One list of names makes both the structs and `KEYS`: neither can forget a key of the other.
+/// The settings of one section.
+pub(super) type Section = BTreeMap<String, Setting>;
+
+/// One list of names makes both the structs and `KEYS`: neither can forget a key of the other. The
+/// structs are filled by hand: a derived reader for each of them took a fortieth of the program.
 macro_rules! sections {
     ($($section:ident: $type:ident { $($key:ident),+ $(,)? })+) => {
         /// The whole file; a section or key that is missing is `None` or all `None`.
-        #[derive(Debug, Default, Deserialize)]
-        #[serde(deny_unknown_fields, default, expecting = "sections such as [server]")]
+        #[derive(Debug)]
         pub(super) struct RawConfig {
             $(pub(super) $section: $type,)+
             /// The one section whose keys are words of another model; its own file judges them.
-            pub(super) runtimes: BTreeMap<String, Setting>,
+            pub(super) runtimes: Section,
+        }
+
+        impl RawConfig {
+            fn of(mut sections: BTreeMap<String, Section>) -> RawConfig {
+                let mut section = |name| sections.remove(name).unwrap_or_default();
+                RawConfig {
+                    $($section: $type::of(section(stringify!($section))),)+
+                    runtimes: section(runtimes::SECTION),
+                }
+            }
         }
 
         $(
-            #[derive(Debug, Default, Deserialize)]
-            #[serde(deny_unknown_fields, default, expecting = "a section")]
+            #[derive(Debug)]
             pub(super) struct $type { $(pub(super) $key: Option<Setting>,)+ }
+
+            impl $type {
+                fn of(mut keys: Section) -> $type {
+                    $type { $($key: keys.remove(stringify!($key)),)+ }
+                }
+            }
         )+
 
         /// Every section with its keys.
@@ -82,21 +99,44 @@ impl Source<'_> {
     }
 
     pub(super) fn parse(&self) -> Result<RawConfig, ConfigError> {
-        toml::from_str(self.text).map_err(|error| self.explain(&error))
+        let sections = toml::from_str(self.text).map_err(|error| self.explain(&error))?;
+        match self.first_unknown() {
+            Some((span, path)) => Err(self.unknown(&span, &path)),
+            None => Ok(RawConfig::of(sections)),
+        }
     }
 
-    /// serde names neither the section of an unknown key nor a similar one: this does.
+    /// The first section or key in the text that there is no such, and where its name stands.
+    fn first_unknown(&self) -> Option<(Range<usize>, Vec<String>)> {
+        let table = DeTable::parse(self.text).ok()?;
+        let mut names = Vec::new();
+        for (section, value) in table.get_ref() {
+            let of = section.get_ref().to_string();
+            if let DeValue::Table(keys) = value.get_ref() {
+                let keys = keys.iter().map(|(key, _)| key);
+                names.extend(
+                    keys.map(|key| (key.span(), vec![of.clone(), key.get_ref().to_string()])),
+                );
+            }
+            names.push((section.span(), vec![of]));
+        }
+        names.retain(|(_, path)| !known(path));
+        names.into_iter().min_by_key(|(span, _)| span.start)
+    }
+
+    fn unknown(&self, span: &Range<usize>, path: &[String]) -> ConfigError {
+        let known = [KEYS, &[(runtimes::SECTION, &[])]].concat();
+        let nearest = nearest(path, &known);
+        ConfigError::UnknownKey { place: self.place(span), key: path.join("."), nearest }
+    }
+
+    /// toml names no key in its errors: this does.
     fn explain(&self, error: &toml::de::Error) -> ConfigError {
         let span = error.span().unwrap_or(0..0);
-        let place = self.place(&span);
         match self.path_at(span.start) {
-            Some(path) if !known(&path) => {
-                let known = [KEYS, &[(runtimes::SECTION, &[])]].concat();
-                let nearest = nearest(&path, &known);
-                ConfigError::UnknownKey { place, key: path.join("."), nearest }
-            }
+            Some(path) if !known(&path) => self.unknown(&span, &path),
             path => ConfigError::Syntax {
-                place,
+                place: self.place(&span),
                 key: path.map(|path| path.join(".")),
                 message: shown(error.message()),
             },
@@ -199,7 +239,7 @@ mod tests {
         assert_eq!(
             text,
             "config.toml:1: server is not readable as configuration: \
-             invalid type: integer `5`, expected a section"
+             invalid type: integer `5`, expected a map"
         );
         let text = refusal("[server]\nport = 99999999999999999999999999\n");
         assert!(text.starts_with("config.toml:2: server.port is not readable"), "{text}");

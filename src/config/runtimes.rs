@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, nearest};
-use super::raw::{Setting, Source};
+use super::raw::{Section, Source};
 
 pub(super) const SECTION: &str = "runtimes";
 
@@ -106,7 +106,7 @@ impl Runtimes {
 /// The defaults with the file's entries over them.
 pub(super) fn runtimes(
     source: Source<'_>,
-    raw: &BTreeMap<String, Setting>,
+    raw: &Section,
     base_image: &str,
 ) -> Result<Runtimes, ConfigError> {
     let mut runtimes = Runtimes::defaults(base_image);
