@@ -2,7 +2,7 @@
 //!
 //! The number that was given last is kept apart from the versions, so that it outlives them.
 
-use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::layers::{LayerDetails, LayerVersion};
 use super::store::Store;
@@ -29,13 +29,21 @@ impl Store {
                 let version = last + 1;
                 numbers.insert((region, name), version)?;
                 let (region, name) = (region.to_owned(), name.to_owned());
-                LayerVersion { region, name, version, details }
+                LayerVersion { region, name, version, details, policy: None }
             };
-            let record = serde_json::to_vec(&layer).map_err(|e| redb::Error::Io(e.into()))?;
-            let key = (region, name, layer.version);
-            transaction.open_table(LAYERS)?.insert(key, record.as_slice())?;
+            put_in(&transaction, &layer)?;
             transaction.commit()?;
             Ok(layer)
+        })
+    }
+
+    /// Replaces the record of a version.
+    pub(super) fn put_layer(&self, layer: &LayerVersion) -> Result<(), StoreError> {
+        self.with_database(|database| {
+            let transaction = database.begin_write()?;
+            put_in(&transaction, layer)?;
+            transaction.commit()?;
+            Ok(())
         })
     }
 
@@ -103,6 +111,13 @@ impl Store {
             Ok(())
         })
     }
+}
+
+fn put_in(transaction: &WriteTransaction, layer: &LayerVersion) -> Result<(), redb::Error> {
+    let record = serde_json::to_vec(layer).map_err(|e| redb::Error::Io(e.into()))?;
+    let key = (layer.region.as_str(), layer.name.as_str(), layer.version);
+    transaction.open_table(LAYERS)?.insert(key, record.as_slice())?;
+    Ok(())
 }
 
 fn read(record: &[u8]) -> Result<LayerVersion, redb::Error> {

@@ -1,7 +1,7 @@
 //! Layers: what a published version is, and what the rest of the program asks about them.
 //!
-//! A version never changes, and its number is never given again, also not after its deletion. The
-//! records know the content by its hash only; the bytes are `package`'s.
+//! A version never changes but for its policy, and its number is never given again, also not after
+//! its deletion. The records know the content by its hash only; the bytes are `package`'s.
 //! It does not validate and knows nothing of functions that use a layer: AWS lets them keep it when
 //! it is deleted.
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::FunctionError;
 use super::name::Place;
 use super::registry::Registry;
+use super::settings::Policy;
 
 /// The content of a layer as `package` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct LayerVersion {
     pub name: String,
     pub version: u64,
     pub details: LayerDetails,
+    /// Who else may use it. Kept and returned, not acted on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
 }
 
 impl LayerVersion {
@@ -98,6 +102,24 @@ impl Registry {
         Ok(self.writer().layers(region, None)?)
     }
 
+    /// Replaces a version's policy by what `change` makes of it, and returns it; `None` where there
+    /// is no such version. What `change` refuses changes nothing.
+    pub fn change_layer_policy<E: From<FunctionError>>(
+        &self,
+        (region, name, version): (&str, &str, u64),
+        change: impl FnOnce(Option<&Policy>) -> Result<Option<Policy>, E>,
+    ) -> Result<Option<Option<Policy>>, E> {
+        // Held from the reading to the commit, so no other change comes in between.
+        let store = self.writer();
+        let stored = |error| E::from(FunctionError::Store(error));
+        let Some(mut layer) = store.layer_version(region, name, version).map_err(stored)? else {
+            return Ok(None);
+        };
+        layer.policy = change(layer.policy.as_ref())?;
+        store.put_layer(&layer).map_err(stored)?;
+        Ok(Some(layer.policy))
+    }
+
     /// Deletes a version; one that is not there is no error, as with AWS.
     pub fn delete_layer_version(
         &self,
@@ -143,6 +165,37 @@ pub(crate) mod tests {
         assert_eq!(publish(&registry, "l"), 3);
         assert_eq!(registry.layer_version("r", "l", 1).unwrap(), None);
         assert_eq!(registry.layer_version("r", "l", 3).unwrap().unwrap().details, details(&[]));
+    }
+
+    #[test]
+    fn a_policy_is_a_versions_own_and_goes_with_it() {
+        let backend = Backend::default();
+        let registry = Registry::new(backend.open().unwrap(), "123456789012").unwrap();
+        for _ in 0..2 {
+            registry.publish_layer("r", "l", details(&[])).unwrap();
+        }
+        let policy = || Policy { revision_id: "1".to_owned(), statements: Vec::new() };
+        let put = |registry: &Registry, version| {
+            registry.change_layer_policy(("r", "l", version), |earlier| {
+                assert_eq!(earlier, None);
+                Ok::<_, FunctionError>(Some(policy()))
+            })
+        };
+        assert_eq!(put(&registry, 2).unwrap(), Some(Some(policy())));
+        assert_eq!(put(&registry, 3).unwrap(), None);
+        let refused = registry.change_layer_policy(("r", "l", 1), |_| {
+            Err::<Option<Policy>, _>(FunctionError::OtherRevision)
+        });
+        assert!(matches!(refused, Err(FunctionError::OtherRevision)));
+        drop(registry);
+        let registry = Registry::new(backend.open().unwrap(), "123456789012").unwrap();
+        let kept = |version| {
+            registry.layer_version("r", "l", version).unwrap().and_then(|layer| layer.policy)
+        };
+        assert_eq!((kept(1), kept(2)), (None, Some(policy())));
+        let none = |_: Option<&Policy>| Ok::<_, FunctionError>(None);
+        assert_eq!(registry.change_layer_policy(("r", "l", 2), none).unwrap(), Some(None));
+        assert_eq!(kept(2), None);
     }
 
     #[test]

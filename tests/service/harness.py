@@ -4,15 +4,18 @@
 them behind. It knows nothing of the service's inside: what it learns comes from HTTP, /proc and the Engine.
 """
 
+import io
 import json
 import os
 import random
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
 import uuid
+import zipfile
 from pathlib import Path
 
 import boto3
@@ -77,6 +80,17 @@ def environment(**more):
         if name not in ("DOCKER_HOST", "RUST_LOG") and not name.startswith(("LAMBDA_", "AWS_"))
     }
     return {**clean, **more}
+
+
+def archive(files, modes=None):
+    """A zip of these files; `modes` gives a file another mode than 0644."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
+        for name, content in files.items():
+            entry = zipfile.ZipInfo(name, (2026, 11, 23, 0, 0, 0))
+            entry.external_attr = (stat.S_IFREG | (modes or {}).get(name, 0o644)) << 16
+            zipped.writestr(entry, content)
+    return data.getvalue()
 
 
 def toml(tables):

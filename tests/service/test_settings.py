@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import botocore.exceptions
 import pytest
 
-from harness import REGION, wait_for
+from harness import REGION, archive, wait_for
 
 ARN = f"arn:aws:lambda:{REGION}:000000000000:function"
 LIMIT = 10
@@ -454,6 +454,73 @@ def test_layers_that_are_not_there(client, service):
     assert found[:2] == (400, "ValidationException") and found[2].startswith(
         "2 validation errors detected: Value '[invalidruntime, nodejs20.x]' at 'compatibleRuntimes' failed"
     )
+
+
+def test_permissions_of_a_layer_make_a_policy(client, service):
+    layer = f"arn:aws:lambda:{REGION}:000000000000:layer"
+    version = {"LayerName": "shared", "VersionNumber": 1}
+    allow = {"Action": "lambda:GetLayerVersion", "Principal": "*"}
+    add, get, remove = (
+        client.add_layer_version_permission,
+        client.get_layer_version_policy,
+        client.remove_layer_version_permission,
+    )
+    absent = missing(f"Layer version {layer}:shared:1 does not exist.")
+    assert refused(add, StatementId="s1", **allow, **version) == absent
+    assert refused(get, **version) == absent
+    assert refused(remove, StatementId="s1", **version) == absent
+    client.publish_layer_version(LayerName="shared", Content={"ZipFile": archive({"a": "b"})})
+    none = missing("No policy is associated with the given resource.")
+    assert refused(get, **version) == none
+    assert refused(remove, StatementId="s1", **version) == none
+
+    added = add(StatementId="s1", **allow, **version)
+    first = {"Sid": "s1", "Effect": "Allow", **allow, "Resource": f"{layer}:shared:1"}
+    assert json.loads(added["Statement"]) == first
+    again = (
+        409,
+        "ResourceConflictException",
+        "The statement id (s1) provided already exists. Please provide a new statement id, or remove the existing "
+        "statement.",
+    )
+    assert refused(add, StatementId="s1", **allow, **version) == again
+    stale = (
+        412,
+        "PreconditionFailedException",
+        "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the "
+        "latest Revision Id",
+    )
+    assert refused(add, StatementId="s2", RevisionId="no", **allow, **version) == stale
+    members = {**allow, "OrganizationId": "o-0123456789"}
+    second = add(StatementId="s2", RevisionId=added["RevisionId"], **members, **version)
+    got = get(**{**version, "LayerName": f"{layer}:shared"})
+    assert got["RevisionId"] == second["RevisionId"] != added["RevisionId"]
+    condition = {"StringEquals": {"aws:PrincipalOrgID": "o-0123456789"}}
+    statements = [first, {**first, "Sid": "s2", "Condition": condition}]
+    assert json.loads(got["Policy"]) == {"Version": "2012-10-17", "Id": "default", "Statement": statements}
+    service.kill()
+    service.start()
+    assert {**get(**version), "ResponseMetadata": 0} == {**got, "ResponseMetadata": 0}
+
+    unknown = missing("Statement absent is not found in resource policy.")
+    assert refused(remove, StatementId="absent", **version) == unknown
+    assert refused(remove, StatementId="s1", RevisionId=added["RevisionId"], **version) == stale
+    remove(StatementId="s1", RevisionId=got["RevisionId"], **version)
+    account = add(StatementId="s3", **{**allow, "Principal": "123456789012"}, **version)
+    assert json.loads(account["Statement"])["Principal"] == {"AWS": "arn:aws:iam::123456789012:root"}
+    remove(StatementId="s2", **version)
+    remove(StatementId="s3", **version)
+    assert refused(get, **version) == none
+    assert refused(add, StatementId="s", **{**allow, "Action": "*"}, **version) == (
+        400,
+        "ValidationException",
+        "1 validation error detected: Value '*' at 'action' failed to satisfy constraint: Member must satisfy regular "
+        "expression pattern: lambda:GetLayerVersion",
+    )
+    # A policy goes with its version.
+    add(StatementId="s1", **allow, **version)
+    client.delete_layer_version(**version)
+    assert refused(get, **version) == absent
 
 
 # All of it.

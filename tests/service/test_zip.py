@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-import io
 import json
-import stat
 import urllib.request
-import zipfile
 
 import botocore.exceptions
 import pytest
 
 import docker_cli
 from conftest import build_function
-from harness import ROLE, wait_for
+from harness import ROLE, archive, wait_for
 from runtime_images import runtime_image
 
 PYTHON = """
@@ -25,17 +22,6 @@ def handler(event, context):
     return {"said": shadowed.SAID, "task": os.environ["LAMBDA_TASK_ROOT"], "handler": os.environ["_HANDLER"],
             "env": os.environ["AWS_EXECUTION_ENV"], "version": context.function_version}
 """
-
-
-def archive(files, modes=None):
-    """A zip of these files; `modes` gives a file another mode than 0644."""
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for name, content in files.items():
-            entry = zipfile.ZipInfo(name, (2026, 11, 23, 0, 0, 0))
-            entry.external_attr = (stat.S_IFREG | (modes or {}).get(name, 0o644)) << 16
-            zipped.writestr(entry, content)
-    return data.getvalue()
 
 
 @pytest.fixture(scope="module")

@@ -395,7 +395,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// The bare name of the path's layer, which may be an ARN. `found` is what else is wrong.
-fn layer_name<'a>(
+pub(super) fn layer_name<'a>(
     call: &'a Call,
     context: &Context<'_>,
     mut found: Violations,
@@ -412,7 +412,7 @@ fn layer_name<'a>(
 }
 
 /// The path's version number.
-fn version(call: &Call) -> Result<u64, AwsError> {
+pub(super) fn version(call: &Call) -> Result<u64, AwsError> {
     let number: i64 = call.value(1).parse().map_err(|e| {
         let message = format!("VersionNumber is not a whole number: {e}");
         AwsError::new(400, "SerializationException", message)

@@ -40,6 +40,7 @@ fn a_version_is_answered_in_awss_shape() {
         name: "l".to_owned(),
         version: 3,
         details: details(&["python3.13"]),
+        policy: None,
     };
     let context = context();
     assert_eq!(

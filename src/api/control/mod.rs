@@ -12,6 +12,7 @@ mod common;
 mod concurrency;
 mod event_invoke;
 mod functions;
+mod layer_policy;
 mod layers;
 mod policy;
 mod provisioned;
@@ -46,6 +47,7 @@ const TABLES: &[&[Operation]] = &[
     code_signing::OPERATIONS,
     concurrency::OPERATIONS,
     event_invoke::OPERATIONS,
+    layer_policy::OPERATIONS,
     layers::OPERATIONS,
     policy::OPERATIONS,
     provisioned::OPERATIONS,

@@ -1,14 +1,16 @@
 //! AddPermission, RemovePermission, GetPolicy: a function's resource policy.
 //!
 //! Kept and returned as AWS builds it; each version and alias has one of its own. Who may call this
-//! service is `access`' affair: a policy opens nothing here.
+//! service is `access`' affair: a policy opens nothing here. How a policy grows and shrinks is the
+//! same for layers, whose operations are in `layer_policy`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::common::{self, ARN_PATTERN, SETTINGS_BYTES, body, is_account, is_arn, json, not_found};
+use super::common::{self, ARN_PATTERN, SETTINGS_BYTES, body, is_account, is_arn, not_found};
 use super::{Answer, Call, Operation};
 use crate::api::Api;
 use crate::api::error::AwsError;
@@ -47,17 +49,16 @@ pub(super) const OPERATIONS: &[Operation] = &[
 /// policy".
 const POLICY_BYTES: usize = 20_480;
 
-const STATEMENT_ID_PATTERN: &str = "([a-zA-Z0-9-_]+)";
 const ACTION_PATTERN: &str = "(lambda:[*]|lambda:[a-zA-Z]+|[*])";
 const TOKEN_PATTERN: &str = r"[a-zA-Z0-9._\-]+";
-const ORGANIZATION_PATTERN: &str = "o-[a-z0-9]{10,32}";
 
+/// AddPermission, and AddLayerVersionPermission with its `OrganizationId`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct AddRequest {
-    statement_id: Option<String>,
-    action: Option<String>,
-    principal: Option<String>,
+pub(super) struct AddRequest {
+    pub(super) statement_id: Option<String>,
+    pub(super) action: Option<String>,
+    pub(super) principal: Option<String>,
     source_arn: Option<String>,
     function_url_auth_type: Option<String>,
     invoked_via_function_url: Option<bool>,
@@ -66,21 +67,10 @@ struct AddRequest {
     revision_id: Option<String>,
     #[serde(rename = "PrincipalOrgID")]
     principal_org_id: Option<String>,
+    pub(super) organization_id: Option<String>,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct AddAnswer {
-    statement: String,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct GetAnswer<'a> {
-    policy: String,
-    revision_id: &'a str,
-}
-
+/// A policy as IAM writes it.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document<'a> {
@@ -89,12 +79,74 @@ struct Document<'a> {
     statement: &'a [Statement],
 }
 
-impl Document<'_> {
-    fn of(policy: &Policy) -> Result<String, AwsError> {
-        let statement = &policy.statements;
-        let document = Document { version: "2012-10-17", id: "default", statement };
-        serde_json::to_string(&document).map_err(AwsError::service)
+fn document(policy: &Policy) -> Result<String, AwsError> {
+    let statement = &policy.statements;
+    let document = Document { version: "2012-10-17", id: "default", statement };
+    serde_json::to_string(&document).map_err(AwsError::service)
+}
+
+/// The answer of the operations that read a policy.
+pub(super) fn answer(policy: &Policy) -> Result<String, AwsError> {
+    let answer = json!({ "Policy": document(policy)?, "RevisionId": policy.revision_id });
+    Ok(answer.to_string())
+}
+
+/// Where a policy is read, as the message for an outdated revision names it.
+pub(super) const FUNCTION_POLICY: &str = "GetPolicy";
+pub(super) const LAYER_POLICY: &str = "GetLayerPolicy";
+
+/// The policy with one more statement, for a caller who has seen this revision.
+pub(super) fn with_statement(
+    policy: Option<&Policy>,
+    statement: Statement,
+    seen: Option<&str>,
+    read_by: &str,
+) -> Result<Policy, AwsError> {
+    check_revision(policy, seen, read_by)?;
+    let mut statements = policy.map(|policy| policy.statements.clone()).unwrap_or_default();
+    if statements.iter().any(|earlier| earlier.sid == statement.sid) {
+        return Err(AwsError::new(
+            409,
+            "ResourceConflictException",
+            format!(
+                "The statement id ({}) provided already exists. Please provide a new statement \
+                 id, or remove the existing statement.",
+                statement.sid
+            ),
+        ));
     }
+    statements.push(statement);
+    let policy = Policy { revision_id: random::uuid().to_string(), statements };
+    let size = document(&policy)?.len();
+    if size > POLICY_BYTES {
+        return Err(AwsError::new(
+            400,
+            "PolicyLengthExceededException",
+            format!("The final policy size ({size}) is bigger than the limit ({POLICY_BYTES})."),
+        ));
+    }
+    Ok(policy)
+}
+
+/// The policy without a statement; `None` when none is left.
+pub(super) fn without_statement(
+    policy: &Policy,
+    sid: &str,
+    seen: Option<&str>,
+    read_by: &str,
+) -> Result<Option<Policy>, AwsError> {
+    let mut statements = policy.statements.clone();
+    statements.retain(|statement| statement.sid != sid);
+    if statements.len() == policy.statements.len() {
+        return Err(not_found(format!("Statement {sid} is not found in resource policy.")));
+    }
+    check_revision(Some(policy), seen, read_by)?;
+    let revision_id = random::uuid().to_string();
+    Ok((!statements.is_empty()).then_some(Policy { revision_id, statements }))
+}
+
+pub(super) fn no_policy() -> AwsError {
+    not_found("No policy is associated with the given resource.")
 }
 
 fn add(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -112,35 +164,11 @@ fn add(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let key = qualifier_key(reference.qualifier.as_ref());
     api.registry.change_settings(&call.region, &reference, |settings| {
         let policy = settings.policies.get(&key);
-        check_revision(policy, revision_id.as_deref())?;
-        let mut statements = policy.map(|policy| policy.statements.clone()).unwrap_or_default();
-        if statements.iter().any(|earlier| earlier.sid == statement.sid) {
-            return Err(AwsError::new(
-                409,
-                "ResourceConflictException",
-                format!(
-                    "The statement id ({}) provided already exists. Please provide a new \
-                     statement id, or remove the existing statement.",
-                    statement.sid
-                ),
-            ));
-        }
-        statements.push(statement);
-        let policy = Policy { revision_id: random::uuid().to_string(), statements };
-        let size = Document::of(&policy)?.len();
-        if size > POLICY_BYTES {
-            return Err(AwsError::new(
-                400,
-                "PolicyLengthExceededException",
-                format!(
-                    "The final policy size ({size}) is bigger than the limit ({POLICY_BYTES})."
-                ),
-            ));
-        }
+        let policy = with_statement(policy, statement, revision_id.as_deref(), FUNCTION_POLICY)?;
         settings.policies.insert(key, policy);
-        Ok(())
+        Ok::<(), AwsError>(())
     })?;
-    json(201, &AddAnswer { statement: answer })
+    Ok(Answer::json(201, json!({ "Statement": answer }).to_string()))
 }
 
 fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -149,7 +177,7 @@ fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let Some(policy) = settings.policies.get(&qualifier_key(reference.qualifier.as_ref())) else {
         return Err(not_found("The resource you requested does not exist."));
     };
-    json(200, &GetAnswer { policy: Document::of(policy)?, revision_id: &policy.revision_id })
+    Ok(Answer::json(200, answer(policy)?))
 }
 
 fn remove(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -162,50 +190,64 @@ fn remove(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let (sid, revision_id) = (call.value(1), call.query("RevisionId"));
     let key = qualifier_key(reference.qualifier.as_ref());
     api.registry.change_settings(&call.region, &reference, |settings| {
-        let Some(policy) = settings.policies.get_mut(&key) else {
-            return Err(not_found("No policy is associated with the given resource."));
-        };
-        let Some(at) = policy.statements.iter().position(|statement| statement.sid == sid) else {
-            return Err(not_found(format!("Statement {sid} is not found in resource policy.")));
-        };
-        check_revision(Some(policy), revision_id.as_deref())?;
-        policy.statements.remove(at);
-        policy.revision_id = random::uuid().to_string();
-        if policy.statements.is_empty() {
-            settings.policies.remove(&key);
+        let policy = settings.policies.get(&key).ok_or_else(no_policy)?;
+        match without_statement(policy, sid, revision_id.as_deref(), FUNCTION_POLICY)? {
+            Some(policy) => _ = settings.policies.insert(key, policy),
+            None => _ = settings.policies.remove(&key),
         }
-        Ok(())
+        Ok::<(), AwsError>(())
     })?;
     Ok(Answer::empty(204))
 }
 
-fn check_revision(policy: Option<&Policy>, expected: Option<&str>) -> Result<(), AwsError> {
-    let Some(expected) = expected else { return Ok(()) };
-    if policy.is_some_and(|policy| policy.revision_id == expected) {
+fn check_revision(policy: Option<&Policy>, seen: Option<&str>, by: &str) -> Result<(), AwsError> {
+    let Some(seen) = seen else { return Ok(()) };
+    if policy.is_some_and(|policy| policy.revision_id == seen) {
         return Ok(());
     }
     Err(AwsError::new(
         412,
         "PreconditionFailedException",
-        "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API \
-         to retrieve the latest Revision Id",
+        format!(
+            "The Revision Id provided does not match the latest Revision Id. Call the {by} API to \
+             retrieve the latest Revision Id"
+        ),
     ))
+}
+
+/// What every statement must have, in a function's policy or a layer's.
+pub(super) fn check_required(request: &AddRequest, found: &mut Violations) {
+    let sid = request.statement_id.as_deref();
+    let (action, principal) = (&request.action, &request.principal);
+    for (field, is_there) in [
+        ("statementId", sid.is_some()),
+        ("action", action.is_some()),
+        ("principal", principal.is_some()),
+    ] {
+        if !is_there {
+            found.push(Violation::null(field));
+        }
+    }
+    length(found, "statementId", sid, 1, 100);
+    matching(found, "statementId", sid, "([a-zA-Z0-9-_]+)", |sid| {
+        !sid.is_empty() && sid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    });
+}
+
+pub(super) fn check_organization(found: &mut Violations, field: &str, id: Option<&str>) {
+    matching(found, field, id, "o-[a-z0-9]{10,32}", |text| {
+        text.strip_prefix("o-").is_some_and(|id| {
+            (10..=32).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        })
+    });
 }
 
 fn check(request: &AddRequest) -> Result<(), AwsError> {
     let mut found = Violations::default();
-    let sid = request.statement_id.as_deref();
+    check_required(request, &mut found);
     let action = request.action.as_deref();
     let principal = request.principal.as_deref();
-    for (field, value) in [("statementId", sid), ("action", action), ("principal", principal)] {
-        if value.is_none() {
-            found.push(Violation::null(field));
-        }
-    }
-    length(&mut found, "statementId", sid, 1, 100);
-    matching(&mut found, "statementId", sid, STATEMENT_ID_PATTERN, |sid| {
-        !sid.is_empty() && sid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
-    });
     length(&mut found, "action", action, 0, 10_000);
     matching(&mut found, "action", action, ACTION_PATTERN, is_action);
     length(&mut found, "principal", principal, 0, 2_048);
@@ -222,13 +264,7 @@ fn check(request: &AddRequest) -> Result<(), AwsError> {
     matching(&mut found, "eventSourceToken", token, TOKEN_PATTERN, |token| {
         !token.is_empty() && token.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
     });
-    let organization = request.principal_org_id.as_deref();
-    matching(&mut found, "principalOrgID", organization, ORGANIZATION_PATTERN, |text| {
-        text.strip_prefix("o-").is_some_and(|id| {
-            (10..=32).contains(&id.len())
-                && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-        })
-    });
+    check_organization(&mut found, "principalOrgID", request.principal_org_id.as_deref());
     let auth_type = request.function_url_auth_type.as_deref();
     member(&mut found, "functionUrlAuthType", auth_type, &["NONE", "AWS_IAM"]);
     common::check(found)?;
@@ -250,14 +286,18 @@ fn is_action(action: &str) -> bool {
 }
 
 /// The statement as AWS builds it of the request's members.
-fn statement(request: AddRequest, resource: String) -> Result<Statement, AwsError> {
+pub(super) fn statement(request: AddRequest, resource: String) -> Result<Statement, AwsError> {
     let mut condition: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let url = request.invoked_via_function_url.map(|via| via.to_string());
     for (operator, key, value) in [
         ("StringEquals", "AWS:SourceAccount", request.source_account),
         ("StringEquals", "lambda:EventSourceToken", request.event_source_token),
         ("StringEquals", "lambda:FunctionUrlAuthType", request.function_url_auth_type),
-        ("StringEquals", "aws:PrincipalOrgID", request.principal_org_id),
+        (
+            "StringEquals",
+            "aws:PrincipalOrgID",
+            request.principal_org_id.or(request.organization_id),
+        ),
         ("ArnLike", "AWS:SourceArn", request.source_arn),
         ("Bool", "lambda:InvokedViaFunctionUrl", url),
     ] {
