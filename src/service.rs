@@ -180,6 +180,7 @@ impl Service {
             network_name: config.docker.network_name.clone(),
             runtime_api: runtime_api.clone(),
             max_cpus: config.execution.max_cpu_shares.min(f64::from(cpus)),
+            credentials: config.aws.function_credentials.clone(),
         };
         let files = Files::open(&config.storage.path).map_err(StartError::Packages)?;
         let builder = Arc::new(Builder::new(

@@ -1,6 +1,8 @@
-//! The `[aws]` section: region and account in ARNs, and where and as whom code is fetched from S3.
+//! The `[aws]` section: region and account in ARNs, where and as whom code is fetched from S3, and
+//! whose key functions have.
 //!
-//! The variables are the ones that AWS's own clients read; they go over the file. The endpoint has
+//! The variables are the ones that AWS's own clients read; they go over the file, but not for the
+//! key of functions: the one of whoever starts the service is not theirs. The endpoint has
 //! no TLS: a second implementation of it, C code included, would be linked for a fetch that happens
 //! once per deployment, and a local plain endpoint or proxy does the same.
 //!
@@ -13,7 +15,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::error::{ConfigError, Place};
-use super::raw::RawAws;
+use super::raw::{RawAws, Setting};
 use super::text;
 use super::validate::Check;
 
@@ -38,6 +40,8 @@ pub struct Aws {
     pub endpoint: Option<Endpoint>,
     /// Who fetches it; None: requests are not signed.
     pub credentials: Option<Credentials>,
+    /// What functions find in their environment; None: nothing.
+    pub function_credentials: Option<Credentials>,
 }
 
 /// `http://host[:port]`, and nothing more.
@@ -112,6 +116,11 @@ pub(super) fn aws(
             .unwrap_or_else(|| text::DEFAULT_ACCOUNT_ID.to_owned()),
         endpoint,
         credentials: credentials(check, raw, &set)?,
+        function_credentials: pair_of_file(
+            check,
+            ("aws.function_access_key_id", &raw.function_access_key_id),
+            ("aws.function_secret_access_key_file", &raw.function_secret_access_key_file),
+        )?,
     };
     Ok(aws)
 }
@@ -122,19 +131,6 @@ fn credentials(
     raw: &RawAws,
     set: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Option<Credentials>, ConfigError> {
-    let key = text::ACCESS_KEY_ID;
-    let id =
-        check.text("aws.access_key_id", &raw.access_key_id, key, text::access_key_id)?.flatten();
-    let file = check
-        .text(
-            "aws.secret_access_key_file",
-            &raw.secret_access_key_file,
-            text::SECRET_FILE,
-            |text| {
-                if text.is_empty() { Some(None) } else { text::path(text).map(Some) }
-            },
-        )?
-        .flatten();
     match (set(KEY_VARIABLE), set(SECRET_VARIABLE)) {
         (Some(id), Some(secret)) => {
             let access_key_id =
@@ -142,7 +138,7 @@ fn credentials(
                     place: Place::Environment,
                     key: KEY_VARIABLE.to_owned(),
                     value: id,
-                    allowed: key.to_owned(),
+                    allowed: text::ACCESS_KEY_ID.to_owned(),
                 })?;
             let session_token = set(TOKEN_VARIABLE)
                 .map(|token| {
@@ -152,12 +148,27 @@ fn credentials(
                 .transpose()?;
             let secret_access_key = Secret::new(secret, MAX_SECRET_BYTES)
                 .ok_or(ConfigError::Secret { name: SECRET_VARIABLE, limit: MAX_SECRET_BYTES })?;
-            return Ok(Some(Credentials { access_key_id, secret_access_key, session_token }));
+            Ok(Some(Credentials { access_key_id, secret_access_key, session_token }))
         }
-        (Some(_), None) => return Err(ConfigError::Alone(KEY_VARIABLE, SECRET_VARIABLE)),
-        (None, Some(_)) => return Err(ConfigError::Alone(SECRET_VARIABLE, KEY_VARIABLE)),
-        (None, None) => {}
+        (Some(_), None) => Err(ConfigError::Alone(KEY_VARIABLE, SECRET_VARIABLE)),
+        (None, Some(_)) => Err(ConfigError::Alone(SECRET_VARIABLE, KEY_VARIABLE)),
+        (None, None) => pair_of_file(
+            check,
+            ("aws.access_key_id", &raw.access_key_id),
+            ("aws.secret_access_key_file", &raw.secret_access_key_file),
+        ),
     }
+}
+
+/// A key of the file with the content of the file that holds its secret.
+fn pair_of_file(
+    check: &Check<'_>,
+    (id_key, id): (&'static str, &Option<Setting>),
+    (file_key, file): (&'static str, &Option<Setting>),
+) -> Result<Option<Credentials>, ConfigError> {
+    let id = check.text(id_key, id, text::ACCESS_KEY_ID, text::access_key_id)?.flatten();
+    let path = |text: &str| if text.is_empty() { Some(None) } else { text::path(text).map(Some) };
+    let file = check.text(file_key, file, text::SECRET_FILE, path)?.flatten();
     match (id, file) {
         (Some(access_key_id), Some(file)) => {
             let secret_access_key = read_secret(&file).map_err(|source| {
@@ -165,12 +176,8 @@ fn credentials(
             })?;
             Ok(Some(Credentials { access_key_id, secret_access_key, session_token: None }))
         }
-        (Some(_), None) => {
-            Err(ConfigError::Alone("aws.access_key_id", "aws.secret_access_key_file"))
-        }
-        (None, Some(_)) => {
-            Err(ConfigError::Alone("aws.secret_access_key_file", "aws.access_key_id"))
-        }
+        (Some(_), None) => Err(ConfigError::Alone(id_key, file_key)),
+        (None, Some(_)) => Err(ConfigError::Alone(file_key, id_key)),
         (None, None) => Ok(None),
     }
 }
@@ -281,6 +288,28 @@ mod tests {
         assert!(text.contains("without aws.secret_access_key_file"), "{text}");
         let text = refusal("", &[pair[0], ("AWS_SECRET_ACCESS_KEY", "two words")]);
         assert!(!text.contains("two") && text.contains("AWS_SECRET_ACCESS_KEY"), "{text}");
+    }
+
+    #[test]
+    fn functions_have_a_key_of_their_own_or_none() {
+        let service = [("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+        assert_eq!(read("", &service).unwrap().aws.function_credentials, None);
+        let text = refusal("[aws]\nfunction_access_key_id = \"F\"\n", &service);
+        assert!(text.contains("without aws.function_secret_access_key_file"), "{text}");
+        let file = std::env::temp_dir().join(format!("function-secret-{}", std::process::id()));
+        std::fs::write(&file, "theirs\n").unwrap();
+        let text = format!(
+            "[aws]\nfunction_access_key_id = \"F\"\nfunction_secret_access_key_file = \"{}\"\n",
+            file.display()
+        );
+        let aws = read(&text, &service).unwrap().aws;
+        std::fs::remove_file(&file).unwrap();
+        let found = aws.function_credentials.unwrap();
+        assert_eq!(
+            (found.access_key_id.as_str(), found.secret_access_key.reveal()),
+            ("F", "theirs")
+        );
+        assert_eq!(aws.credentials.unwrap().access_key_id, "AKID");
     }
 
     #[test]

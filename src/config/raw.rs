@@ -76,6 +76,7 @@ sections! {
     logs: RawLogs { max_mb_per_group, max_total_mb, retention_days }
     aws: RawAws {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,
+        function_access_key_id, function_secret_access_key_file,
     }
 }
 

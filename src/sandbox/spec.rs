@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
+use crate::config::Credentials;
 use crate::dispatch::Target;
 use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode};
 use crate::function::model::Function;
@@ -33,6 +34,8 @@ pub struct Common {
     pub runtime_api: String,
     /// The most CPU that one sandbox may use, and the CPUs there are.
     pub max_cpus: f64,
+    /// Whose key functions have, if any.
+    pub credentials: Option<Credentials>,
 }
 
 /// The container of one sandbox.
@@ -142,6 +145,10 @@ fn environment(
         "LAMBDA_RUNTIME_DIR=/var/runtime".to_owned(),
         "TZ=:UTC".to_owned(),
     ];
+    if let Some(Credentials { access_key_id, secret_access_key, .. }) = &common.credentials {
+        env.push(format!("AWS_ACCESS_KEY_ID={access_key_id}"));
+        env.push(format!("AWS_SECRET_ACCESS_KEY={}", secret_access_key.reveal()));
+    }
     if let Some(runtime) = function.runtime.as_deref().filter(|r| !r.starts_with("provided")) {
         env.push(format!("AWS_EXECUTION_ENV=AWS_Lambda_{runtime}"));
     }
@@ -171,6 +178,7 @@ mod tests {
             network_name: "n".into(),
             runtime_api: "172.30.0.1:8080".into(),
             max_cpus: 1.5,
+            credentials: None,
         };
         let target = Target {
             key: "k".into(),
@@ -199,6 +207,7 @@ mod tests {
         assert_eq!(value("KEY").as_deref(), Some("secret"));
         let stream = value("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();
         assert!(stream.starts_with("2026/11/23/[$LATEST]") && stream.len() == 52, "{stream}");
+        assert_eq!(value("AWS_ACCESS_KEY_ID"), None, "nobody has configured one");
     }
 
     #[test]
