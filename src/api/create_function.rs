@@ -71,6 +71,7 @@ pub(super) fn create_function(
     let name = name.name;
     let code = new_code(&request, code)?;
     refuse_unsupported(&request)?;
+    let architecture = architecture(request.architectures.as_deref(), context)?;
     check_memory(sizes.memory_mb, context)?;
     let environment = request.environment.and_then(|environment| environment.variables);
     if let Some(variables) = &environment {
@@ -104,8 +105,7 @@ pub(super) fn create_function(
         image_id: String::new(),
         layers,
         image_config,
-        architecture: architecture(request.architectures.as_deref())
-            .unwrap_or(context.architecture),
+        architecture: architecture.unwrap_or(context.architecture),
         tags,
         tracing: request.tracing_config.map(tracing).unwrap_or_default(),
         dead_letter_target: request.dead_letter_config.and_then(dead_letter_target),

@@ -89,7 +89,7 @@ fn everything_that_is_given_is_kept() {
     let function = create(json!({
         "FunctionName": "arn:aws:lambda:us-east-1:123456789012:function:g:$LATEST",
         "Description": "d", "Timeout": 900, "MemorySize": 256, "Publish": false,
-        "EphemeralStorage": {"Size": 10240}, "Architectures": ["arm64"],
+        "EphemeralStorage": {"Size": 10240}, "Architectures": ["x86_64"],
         "Environment": {"Variables": {"KEY": "a=b"}}, "Tags": {"team": "x y"},
         "ImageConfig": {"EntryPoint": ["/e"], "Command": ["c"], "WorkingDirectory": "/w"},
         "TracingConfig": {"Mode": "Active"}, "SnapStart": {"ApplyOn": "None"},
@@ -103,7 +103,7 @@ fn everything_that_is_given_is_kept() {
     assert_eq!((function.name.as_str(), function.description.as_str()), ("g", "d"));
     assert_eq!((function.timeout_s, function.memory_mb), (900, 256));
     assert_eq!(function.ephemeral_storage_mb, 10_240);
-    assert_eq!(function.architecture, Architecture::Arm64);
+    assert_eq!(function.architecture, Architecture::X86_64);
     assert_eq!(function.environment.unwrap()["KEY"], "a=b");
     assert_eq!(function.tags["team"], "x y");
     let image_config = function.image_config.unwrap();
@@ -237,6 +237,10 @@ fn names_and_enums_of_the_model_are_checked() {
         json!({"Architectures": ["mips"]}),
         "Value '[mips]' at 'architectures' failed to satisfy constraint: Member must satisfy \
          constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]",
+    );
+    invalid_value(
+        json!({"Architectures": ["arm64"]}),
+        "The function is for arm64, which this host (x86_64) cannot run. Build it for x86_64.",
     );
     for empty in [json!({"Architectures": []}), json!({"LoggingConfig": {"LogGroup": "a b"}})] {
         assert_eq!(create(empty).unwrap_err().error_type, "ValidationException");

@@ -378,13 +378,20 @@ pub(super) fn check_memory(memory_mb: u32, context: &Context<'_>) -> Result<(), 
     )))
 }
 
-/// The architecture that a valid list names.
-pub(super) fn architecture(list: Option<&[String]>) -> Option<Architecture> {
-    match list? {
-        [name] if name == "arm64" => Some(Architecture::Arm64),
-        [_] => Some(Architecture::X86_64),
-        _ => None,
+/// The architecture that a valid list names, which has to be the host's own.
+pub(super) fn architecture(
+    list: Option<&[String]>,
+    context: &Context<'_>,
+) -> Result<Option<Architecture>, AwsError> {
+    let Some([name]) = list else { return Ok(None) };
+    let host = context.architecture;
+    if name == host.as_str() {
+        return Ok(Some(host));
     }
+    let host = host.as_str();
+    Err(invalid(format!(
+        "The function is for {name}, which this host ({host}) cannot run. Build it for {host}."
+    )))
 }
 
 pub(super) fn tracing(config: shapes::TracingConfig) -> TracingMode {

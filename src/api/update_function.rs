@@ -28,7 +28,7 @@ pub(super) struct CodeUpdate {
 }
 
 impl CodeUpdate {
-    pub(super) fn parse(body: &[u8]) -> Result<CodeUpdate, AwsError> {
+    pub(super) fn parse(body: &[u8], context: &Context<'_>) -> Result<CodeUpdate, AwsError> {
         // Read twice: a flattened member would have serde keep whatever else the body holds.
         let request: UpdateFunctionCodeRequest = serde_json::from_slice(body).map_err(not_json)?;
         let code: FunctionCode = serde_json::from_slice(body).map_err(not_json)?;
@@ -44,7 +44,7 @@ impl CodeUpdate {
             dry_run: request.dry_run.unwrap_or_default(),
             revision_id: request.revision_id,
             code,
-            architecture: architecture(request.architectures.as_deref()),
+            architecture: architecture(request.architectures.as_deref(), context)?,
         })
     }
 

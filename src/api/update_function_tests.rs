@@ -39,7 +39,7 @@ fn configure(function: &Function, body: Value) -> Result<Function, AwsError> {
 }
 
 fn recode(function: &Function, body: Value) -> Result<Function, AwsError> {
-    let update = CodeUpdate::parse(body.to_string().as_bytes())?;
+    let update = CodeUpdate::parse(body.to_string().as_bytes(), &context())?;
     Ok(update.accept(function, &AcceptAll)?.apply(function, &context()))
 }
 
@@ -175,14 +175,20 @@ fn layers_are_few_of_one_region_and_each_once() {
 
 #[test]
 fn new_code_takes_the_place_of_the_old() {
-    let changed = recode(&sample("f"), json!({"ImageUri": "image:2", "Architectures": ["arm64"]}));
+    let old = Function { architecture: Architecture::Arm64, ..sample("f") };
+    let changed = recode(&old, json!({"ImageUri": "image:2", "Architectures": ["x86_64"]}));
     let changed = changed.unwrap();
     assert_eq!(changed.code, Code::Image { uri: "image:2".to_owned(), resolved_uri: None });
-    assert_eq!((changed.code_sha256.as_str(), changed.architecture), ("", Architecture::Arm64));
+    assert_eq!((changed.code_sha256.as_str(), changed.architecture), ("", Architecture::X86_64));
+    let other = recode(&old, json!({"ImageUri": "image:2", "Architectures": ["arm64"]}));
+    assert_eq!(
+        other.unwrap_err().message,
+        "The function is for arm64, which this host (x86_64) cannot run. Build it for x86_64."
+    );
     let changed = recode(&zipped(), json!({"ZipFile": "UEs="})).unwrap();
     assert_eq!((changed.code_sha256.as_str(), changed.code_size), ("AP8Q", 3));
     let body = json!({"ZipFile": "UEs=", "Publish": true, "DryRun": true, "RevisionId": "r"});
-    let update = CodeUpdate::parse(body.to_string().as_bytes()).unwrap();
+    let update = CodeUpdate::parse(body.to_string().as_bytes(), &context()).unwrap();
     assert_eq!(
         (update.publish, update.dry_run, update.revision_id.as_deref()),
         (true, true, Some("r"))

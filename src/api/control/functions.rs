@@ -81,7 +81,7 @@ fn create(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
 
 fn update_code(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let context = call.context(api);
-    let update = CodeUpdate::parse(&call.body)?;
+    let update = CodeUpdate::parse(&call.body, &context)?;
     let name = functions::whole_function(call.value(0), &context)?;
     let (publish, dry_run, revision) = (update.publish, update.dry_run, update.revision_id.clone());
     let latest = latest(api, &context, &name)?;
