@@ -12,8 +12,9 @@ use uuid::Uuid;
 
 use super::answer;
 use super::error::AwsError;
+use super::json_text::NotJson;
 use super::log_tail::LogTail;
-use super::{Api, functions, query};
+use super::{Api, functions, json_text, query};
 use crate::access::Surface;
 use crate::dispatch::{Event, Failure, Outcome, Refusal, Reply, Report, Target};
 use crate::function::name::Qualifier;
@@ -71,6 +72,11 @@ impl Api {
                 Ok(found) => found,
                 Err(error) => return Err((responder, error)),
             };
+        // Without a payload the function gets an empty object.
+        let payload = if request.body.is_empty() { b"{}".to_vec().into() } else { request.body };
+        if let Err(error) = json_text::check(&payload) {
+            return Err((responder, not_json(&error)));
+        }
         match options.kind {
             InvocationType::RequestResponse => {}
             InvocationType::DryRun => {
@@ -85,8 +91,7 @@ impl Api {
         }
         let event = Event {
             id: random::uuid(),
-            // Without a payload the function gets an empty object.
-            payload: if request.body.is_empty() { b"{}".to_vec().into() } else { request.body },
+            payload,
             invoked_arn,
             trace_id: trace_id(head),
             client_context: options.client_context,
@@ -235,6 +240,13 @@ fn not_ready(state: &State) -> AwsError {
         state.name()
     );
     AwsError::new(409, "ResourceConflictException", message)
+}
+
+fn not_json(error: &NotJson) -> AwsError {
+    let message = format!(
+        "Could not parse request body into json: Could not parse payload into json: {error}"
+    );
+    AwsError::new(400, "InvalidRequestContentException", message)
 }
 
 fn event_is_unsupported() -> AwsError {

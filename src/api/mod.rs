@@ -17,6 +17,7 @@ mod function_errors;
 mod function_rules;
 pub mod functions;
 mod invoke;
+mod json_text;
 mod log_tail;
 mod metrics;
 mod new_code;

@@ -173,6 +173,16 @@ def test_binary_answer_passes_through(service, function):
     assert answer["Payload"].read().endswith(b"\0" * 8 + data[:100_000])
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [b"hello", b"{", b'{"a": 1,}', b"[1 2]", b"\xff\xfe", b"{}}", b"x" * 100_000, b"{" + b" " * 100_000],
+    ids=["a word", "cut short", "a comma", "no comma", "not UTF-8", "too much", "long text", "long and cut short"],
+)
+def test_a_payload_that_is_no_json_is_refused(service, function, payload):
+    answer = service.http("POST", f"/2015-03-31/functions/{function}/invocations", payload)
+    assert (answer.status, answer.error_type) == (400, "InvalidRequestContentException")
+    assert answer.json()["message"].startswith("Could not parse request body into json: Could not parse payload into")
+
 def test_empty_payload_is_an_empty_event(service, function):
     answer = service.boto().invoke(FunctionName=function)
     assert json.loads(answer["Payload"].read())["event"] == {}

@@ -64,8 +64,9 @@ def test_answers_are_bytes(runtime, data):
     assert caller.result().body == data
 
 
-def test_events_are_bytes(runtime):
-    data = bytes(range(256)) * 64
+@pytest.mark.parametrize("more", [0, 100_000], ids=["short", "long"])
+def test_events_arrive_byte_for_byte(runtime, more):
+    data = b' {"a" : "\xc3\xa9\\u00e9",\r\n\t"b":[1e+2 , -0.0],"b":"' + b"x" * more + b'"}\n'
     event, caller = runtime.take(data)
     assert event.body == data
     finish(runtime, event, caller)
