@@ -7,6 +7,7 @@
 // clippy.toml lets tests panic and print; helpers of an integration test count as none.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -152,8 +153,10 @@ fn code() -> Vec<ZipEntry> {
 fn an_image_has_the_code_and_stays_what_the_base_is() {
     let Some(mut place) = Place::new() else { return };
     let image = place.image(&[], &code());
-    let made = place.images.ensure(&image).unwrap();
+    let heard = RefCell::new(Vec::new());
+    let made = place.images.ensure(&image, &|far| heard.borrow_mut().push(far)).unwrap();
     assert!(made.built);
+    assert_eq!(heard.into_inner().last().unwrap(), "Saving the package's image.");
     assert_eq!(made.tag, place.images.tag(&image).unwrap());
 
     let found = place.engine.image(&made.tag).unwrap().unwrap();
@@ -179,7 +182,7 @@ fn equal_packages_share_an_image_that_is_made_once_and_again_when_lost() {
     std::thread::scope(|scope| {
         for image in [&first, &second, &first, &second] {
             scope.spawn(|| {
-                let made = place.images.ensure(image).unwrap();
+                let made = place.images.ensure(image, &|_| ()).unwrap();
                 built.fetch_add(usize::from(made.built), Ordering::Relaxed);
             });
         }
@@ -187,10 +190,10 @@ fn equal_packages_share_an_image_that_is_made_once_and_again_when_lost() {
     assert_eq!(built.into_inner(), 1);
     assert_eq!(place.containers_with_label(), 0);
     let started = Instant::now();
-    let again = place.images.ensure(&first).unwrap();
+    let again = place.images.ensure(&first, &|_| ()).unwrap();
     assert!(!again.built && started.elapsed() < Duration::from_secs(2));
     place.engine.remove_image(&again.tag).unwrap();
-    assert!(place.images.ensure(&first).unwrap().built);
+    assert!(place.images.ensure(&first, &|_| ()).unwrap().built);
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn layers_are_merged_in_their_order() {
     ]);
     let over = layer(&[ZipEntry::stored("both", b"over"), ZipEntry::stored("turns/x", b"over")]);
     let image = place.image(&[under, over], &code());
-    let tag = place.images.ensure(&image).unwrap().tag;
+    let tag = place.images.ensure(&image, &|_| ()).unwrap().tag;
     let content = place.content(&tag, "/opt");
     let data = |name: &str| String::from_utf8(content[name].1.clone()).unwrap();
     assert_eq!((data("opt/both"), data("opt/only")), ("over".into(), "under".into()));
@@ -212,7 +215,7 @@ fn layers_are_merged_in_their_order() {
     assert_eq!(data("opt/turns/x"), "over");
 
     let other = CodeImage { layers: vec![over, under], ..image };
-    let tag = place.images.ensure(&other).unwrap().tag;
+    let tag = place.images.ensure(&other, &|_| ()).unwrap().tag;
     assert_eq!(place.content(&tag, "/opt")["opt/both"].1, b"under");
 }
 
@@ -220,18 +223,21 @@ fn layers_are_merged_in_their_order() {
 fn a_failure_leaves_neither_an_image_nor_a_container() {
     let Some(place) = Place::new() else { return };
     let lost = CodeImage { code: Digest::of(b"gone"), ..place.image(&[], &code()) };
-    assert!(matches!(place.images.ensure(&lost), Err(PackageError::Lost { .. })));
+    assert!(matches!(place.images.ensure(&lost, &|_| ()), Err(PackageError::Lost { .. })));
     // The archive is cut off in the middle of a file.
     let large = vec![7; 3_000_000];
     let damaged = ZipEntry { crc: 1, ..ZipEntry::stored("large", &large) };
     let damaged = place.image(&[], &[ZipEntry::stored("a", b"a"), damaged]);
-    let error = place.images.ensure(&damaged).unwrap_err();
+    let error = place.images.ensure(&damaged, &|_| ()).unwrap_err();
     assert!(matches!(error, PackageError::Entry { .. }), "{error:?}");
     for image in [&lost, &damaged] {
         assert_eq!(place.engine.image(&place.images.tag(image).unwrap()).unwrap(), None);
     }
     let baseless = CodeImage { base: unique("none"), ..lost };
-    assert!(matches!(place.images.ensure(&baseless), Err(PackageError::BaseMissing { .. })));
+    assert!(matches!(
+        place.images.ensure(&baseless, &|_| ()),
+        Err(PackageError::BaseMissing { .. })
+    ));
     assert_eq!(place.containers_with_label(), 0);
 }
 
@@ -240,7 +246,7 @@ fn unused_images_go_and_used_ones_stay() {
     let Some(mut place) = Place::new() else { return };
     let [live, busy, unused] = [b"1", b"2", b"3"].map(|data| {
         let image = place.image(&[], &[ZipEntry::stored("f", data)]);
-        place.images.ensure(&image).unwrap().tag
+        place.images.ensure(&image, &|_| ()).unwrap().tag
     });
     let user = place.container(&unique("user"), &busy, BTreeMap::new());
     let live_tags = BTreeSet::from([live.clone()]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::digest::Digest;
 use super::error::PackageError;
 use super::files::Files;
-use super::image::{CodeImage, CodeImages};
+use super::image::{CodeImage, CodeImages, Told};
 use crate::config::Runtimes;
 use crate::docker::{Engine, Image};
 use crate::function::model::{Code, Function};
@@ -45,10 +45,11 @@ impl Builder {
         self.runtimes.image(function.runtime.as_deref()?)
     }
 
-    /// The image of a zip function, which is built unless the Engine has it. Blocks.
-    pub fn ensure(&self, function: &Function) -> Result<Image, PackageError> {
+    /// The image of a zip function, which is built unless the Engine has it. Blocks, and tells how
+    /// far it is.
+    pub fn ensure(&self, function: &Function, told: Told<'_>) -> Result<Image, PackageError> {
         let image = self.code_image(function)?;
-        let ensured = self.images.ensure(&image)?;
+        let ensured = self.images.ensure(&image, told)?;
         if ensured.built {
             log::info!("built image {} for function {}", ensured.tag, function.name);
         }

@@ -10,9 +10,11 @@
 //! is removed also after a failure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufWriter, PipeReader, PipeWriter};
+use std::io::{self, BufWriter, PipeReader, PipeWriter, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::archive::{Archive, Limits};
 use super::digest::Digest;
@@ -33,6 +35,12 @@ const CONTAINER_PREFIX: &str = "lambda-runtime-api-server-code-";
 
 /// Changes with the way in which the same packages become another image.
 const FORMAT: &str = "1";
+
+/// How often the making of an image tells how far it is.
+const TELL: Duration = Duration::from_secs(1);
+
+/// Hears how far the making of an image is.
+pub type Told<'a> = &'a dyn Fn(String);
 
 /// What an image of code is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +100,9 @@ impl CodeImages {
         Ok(tag(&base.id, image))
     }
 
-    /// Makes an image of code unless the Engine has it. Blocks while it is made, by this call or
-    /// by another one.
-    pub fn ensure(&self, image: &CodeImage) -> Result<Ensured, PackageError> {
+    /// Makes an image of code unless the Engine has it. Blocks while it is made, by this call, which
+    /// tells how far it is, or by another one.
+    pub fn ensure(&self, image: &CodeImage, told: Told<'_>) -> Result<Ensured, PackageError> {
         let tag = self.tag(image)?;
         if self.engine.image(&tag)?.is_some() {
             return Ok(Ensured { tag, built: false });
@@ -104,7 +112,7 @@ impl CodeImages {
         // Whoever had the turn before has made it, or has failed and this call tries again.
         let built = self.engine.image(&tag)?.is_none();
         if built {
-            self.build(image, &tag)?;
+            self.build(image, &tag, told)?;
         }
         drop(guard);
         drop(turn);
@@ -145,7 +153,7 @@ impl CodeImages {
         self.building.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn build(&self, image: &CodeImage, tag: &str) -> Result<(), PackageError> {
+    fn build(&self, image: &CodeImage, tag: &str, told: Told<'_>) -> Result<(), PackageError> {
         let spec = ContainerSpec {
             image: image.base.clone(),
             labels: [(LABEL.to_owned(), self.owner.clone())].into(),
@@ -160,9 +168,10 @@ impl CodeImages {
             created => created?,
         };
         let changes = ["WORKDIR /var/task".to_owned()];
-        let made = self
-            .fill(&container, image)
-            .and_then(|()| Ok(self.engine.commit(&container, tag, &changes)?));
+        let made = self.fill(&container, image, told).and_then(|()| {
+            told("Saving the package's image.".to_owned());
+            Ok(self.engine.commit(&container, tag, &changes)?)
+        });
         if let Err(error) = self.engine.remove_container(&container, true) {
             log::warn!("container {name} is left until the next start: {error}");
         }
@@ -171,15 +180,18 @@ impl CodeImages {
 
     /// Unpacks the packages in a container. One thread unzips into a pipe from which the other one
     /// sends, so neither the archive nor its files are anywhere as a whole.
-    fn fill(&self, container: &str, image: &CodeImage) -> Result<(), PackageError> {
+    fn fill(&self, container: &str, image: &CodeImage, told: Told<'_>) -> Result<(), PackageError> {
         let piped = |source| PackageError::Storage { doing: "piping a package", source };
         let (reader, writer) = io::pipe().map_err(piped)?;
+        let part = AtomicUsize::new(0);
+        let meter =
+            Meter { reader, part: &part, layers: image.layers.len(), sent: 0, last: None, told };
         thread::scope(|scope| {
             let unzip = thread::Builder::new()
                 .name("unzip".to_owned())
-                .spawn_scoped(scope, || self.write(image, writer))
+                .spawn_scoped(scope, || self.write(image, writer, &part))
                 .map_err(piped)?;
-            let sent = self.send(container, reader);
+            let sent = self.send(container, meter);
             // A panic in there is one more way not to have written everything.
             let written = unzip.join().unwrap_or_else(|_| {
                 Err(PackageError::Unreadable { cause: "unzipping panicked".to_owned() })
@@ -198,21 +210,61 @@ impl CodeImages {
     }
 
     /// Owns the reading end: when the Engine refuses, its drop ends the thread that writes.
-    fn send(&self, container: &str, mut reader: PipeReader) -> Result<(), EngineError> {
-        self.engine.put_archive(container, "/", &mut reader)
+    fn send(&self, container: &str, mut meter: Meter<'_>) -> Result<(), EngineError> {
+        self.engine.put_archive(container, "/", &mut meter)
     }
 
-    /// Owns the writing end: its drop is the archive's end, whole or not.
-    fn write(&self, image: &CodeImage, writer: PipeWriter) -> Result<(), PackageError> {
+    /// Owns the writing end: its drop is the archive's end, whole or not. `part` is the number of
+    /// the zip that is being unpacked.
+    fn write(
+        &self,
+        image: &CodeImage,
+        writer: PipeWriter,
+        part: &AtomicUsize,
+    ) -> Result<(), PackageError> {
         let mut tar = TarWriter::new(BufWriter::with_capacity(64 * 1024, writer));
         let layers = image.layers.iter().map(|digest| (digest, "opt"));
-        for (digest, prefix) in layers.chain([(&image.code, "var/task")]) {
+        for (index, (digest, prefix)) in layers.chain([(&image.code, "var/task")]).enumerate() {
+            part.store(index, Ordering::Relaxed);
             let zip = self.files.read(digest)?;
             Archive::parse(&zip, &Limits::FETCHED)?.write_tar(prefix, &mut tar)?;
         }
         let unfinished = |source| PackageError::Storage { doing: "sending a package", source };
         tar.finish().map(drop).map_err(unfinished)
     }
+}
+
+/// The reading end, which tells once a second what goes through it.
+struct Meter<'a> {
+    reader: PipeReader,
+    part: &'a AtomicUsize,
+    layers: usize,
+    sent: u64,
+    /// When it has told something last; `None` before the first byte.
+    last: Option<Instant>,
+    told: Told<'a>,
+}
+
+impl Read for Meter<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(out)?;
+        self.sent += count as u64;
+        let last = self.last.get_or_insert_with(Instant::now);
+        if last.elapsed() >= TELL {
+            *last = Instant::now();
+            (self.told)(progress(self.part.load(Ordering::Relaxed), self.layers, self.sent));
+        }
+        Ok(count)
+    }
+}
+
+fn progress(part: usize, layers: usize, sent: u64) -> String {
+    let what = if part < layers {
+        format!("layer {} of {layers}", part + 1)
+    } else {
+        "the code".to_owned()
+    };
+    format!("Unpacking {what} into the package's image; {} MB are done.", sent >> 20)
 }
 
 fn tag(base_id: &str, image: &CodeImage) -> String {
@@ -272,6 +324,15 @@ mod tests {
         assert_eq!(tags.len(), 6);
         assert!(tags.iter().all(|tag| tag.len() == REPOSITORY.len() + 1 + 32));
         assert!(tags.contains(&tag("sha256:1", &image(&[a, b], c))));
+    }
+
+    #[test]
+    fn progress_names_the_part() {
+        assert_eq!(
+            progress(1, 2, 34 << 20),
+            "Unpacking layer 2 of 2 into the package's image; 34 MB are done."
+        );
+        assert!(progress(2, 2, 0).contains("the code"));
     }
 
     #[test]

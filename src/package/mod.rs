@@ -28,6 +28,6 @@ pub use builder::Builder;
 pub use digest::Digest;
 pub use error::{PackageError, Problem};
 pub use files::Files;
-pub use image::{CodeImage, CodeImages, Ensured};
+pub use image::{CodeImage, CodeImages, Ensured, Told};
 pub use inflate::Damage;
 pub use prepare::Packages;

@@ -113,9 +113,12 @@ impl Shop {
         };
         match (self.engine.image(name), &function.code) {
             (Ok(None), Code::Image { uri, .. }) if !self.may_pull => {
-                let what_to_do = "Load it (docker load, docker build), then update the function's \
-                                  code, or delete the function and create it again.";
-                Err(absent(uri, what_to_do))
+                let what_to_do = format!(
+                    "Build it (docker build -t {uri} .) or load it (docker load -i FILE), then run \
+                     aws lambda update-function-code --function-name {} --image-uri {uri}",
+                    function.name
+                );
+                Err(absent(uri, &what_to_do))
             }
             (Ok(found), _) => Ok(found),
             (Err(error), _) => Err(failed(name, &error)),
@@ -168,18 +171,12 @@ impl Shop {
                     return step;
                 }
             }
-            Ok(None) => {
-                let what_to_do = format!(
-                    "It is the image of runtime {runtime}. Load it, or make one with \
-                     scripts/build-runtime-image.sh {runtime} and name that in the section \
-                     [runtimes] of config.toml; then update the function's code."
-                );
-                return absent(base, &what_to_do);
-            }
+            Ok(None) => return absent(base, &runtime_command(runtime, base)),
             Err(error) => return failed(base, &error),
         }
         set(registry, function, &Step::Progress("Building the package's image.".to_owned()));
-        match self.builder.ensure(function) {
+        let told = |far: String| set(registry, function, &Step::Progress(far));
+        match self.builder.ensure(function, &told) {
             Ok(image) => ready(function, &image),
             Err(error) => {
                 log::error!("function {}: {error} {}", function.name, error.cause());
@@ -194,14 +191,12 @@ impl Shop {
         registry: &Registry,
         function: &Arc<Function>,
     ) -> Result<Image, Step> {
-        log::info!("pulling image {name} for function {}", function.name);
         set(registry, function, &Step::Progress(format!("Pulling image {name}.")));
         let mut told = Instant::now();
         let mut progress = |line: &str| {
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 let line: String = line.chars().take(200).collect();
-                log::info!("pulling image {name}: {line:?}");
                 set(registry, function, &Step::Progress(format!("Pulling image {name}: {line}")));
             }
         };
@@ -222,6 +217,23 @@ fn absent(name: &str, what_to_do: &str) -> Step {
         "Image {name} is not on this host's Engine and docker.pull_policy is never. {what_to_do}"
     );
     fail(ReasonCode::ImageAccessDenied, reason)
+}
+
+/// What to do about a runtime's image that is not there: the script where it can make one.
+fn runtime_command(runtime: &str, image: &str) -> String {
+    let makes = match runtime {
+        "provided.al2" => Some("provided.al2023"),
+        "nodejs22.x" | "nodejs24.x" | "provided.al2023" => Some(runtime),
+        _ => runtime.starts_with("python3.").then_some(runtime),
+    };
+    let command = match makes {
+        Some(makes) => format!(
+            "Run scripts/build-runtime-image.sh {makes}, name what it makes as \"{runtime}\" in the \
+             section [runtimes] of config.toml and restart the service;"
+        ),
+        None => format!("Run docker pull {image} or docker load -i FILE;"),
+    };
+    format!("It is the image of runtime {runtime}. {command} then update the function's code.")
 }
 
 fn reason_code(error: &PackageError) -> ReasonCode {
@@ -264,9 +276,10 @@ fn fail(code: ReasonCode, reason: String) -> Step {
 /// Moves the function's state, unless it was deleted meanwhile.
 fn set(registry: &Registry, function: &Function, step: &Step) {
     let name = &function.name;
-    match registry.set_state(function, step) {
-        Ok(now) => log::info!("function {name} is {}", now.state.name()),
-        Err(error) => log::warn!("function {name} could not become {}: {error}", step.name()),
+    match (registry.set_state(function, step), step) {
+        (Ok(_), Step::Progress(far)) => log::info!("function {name}: {far:?}"),
+        (Ok(now), _) => log::info!("function {name} is {}", now.state.name()),
+        (Err(error), _) => log::warn!("function {name} could not become {}: {error}", step.name()),
     }
 }
 
@@ -274,6 +287,19 @@ fn set(registry: &Registry, function: &Function, step: &Step) {
 mod tests {
     use super::*;
     use crate::function::model::tests::sample;
+
+    #[test]
+    fn the_script_is_named_for_what_it_can_make() {
+        for (runtime, command) in [
+            ("python3.12", "scripts/build-runtime-image.sh python3.12,"),
+            ("provided.al2", "scripts/build-runtime-image.sh provided.al2023,"),
+            ("java21", "docker pull aws/image:1 "),
+            ("nodejs20.x", "docker pull aws/image:1 "),
+        ] {
+            let text = runtime_command(runtime, "aws/image:1");
+            assert!(text.contains(command) && text.contains(runtime), "{text}");
+        }
+    }
 
     #[test]
     fn an_image_for_another_machine_fails_and_says_so() {

@@ -209,7 +209,7 @@ impl Launcher {
             // The Engine has lost it; the package is still there.
             (None, Code::Zip { .. }) => self
                 .builder
-                .ensure(function)
+                .ensure(function, &|far| log::info!("function {}: {far}", function.name))
                 .map_err(|error| StartError::Failed(format!("{error} {}", error.cause())))?,
             (None, Code::Image { .. }) => {
                 return Err(StartError::Failed(format!(

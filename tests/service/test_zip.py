@@ -143,17 +143,6 @@ def test_hostile_and_broken_packages_are_refused(service, zipped):
         service.boto().get_function(FunctionName="refused")
 
 
-def test_a_runtime_without_its_image_says_what_to_do(make_service):
-    service = make_service(docker={"pull_policy": "never"})
-    client = service.boto()
-    code = {"ZipFile": archive({"app.py": "x"})}
-    client.create_function(FunctionName="bare", Role=ROLE, Code=code, Runtime="python3.12", Handler="app.handler")
-    state = wait_for(
-        lambda: (got := client.get_function_configuration(FunctionName="bare"))["State"] == "Failed" and got, 20, "Failed"
-    )
-    assert "scripts/build-runtime-image.sh python3.12" in state["StateReason"]
-
-
 def test_packages_are_kept_over_a_restart(service, program):
     create(service, "kept", program)
     service.stop()

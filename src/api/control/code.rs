@@ -83,7 +83,13 @@ fn accept_layers(api: &Api, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> 
         };
         let version = version.parse().map_err(|_| missing())?;
         if account != api.settings.account_id {
-            return Err(missing());
+            let message = format!(
+                "User: arn:aws:iam::{}:root is not authorized to perform: lambda:GetLayerVersion on \
+                 resource: {arn} because no resource-based policy allows the \
+                 lambda:GetLayerVersion action",
+                api.settings.account_id
+            );
+            return Err(AwsError::new(403, "AccessDeniedException", message));
         }
         let found = api.registry.layer_version(region, name, version)?.ok_or_else(missing)?;
         let LayerCode { sha256_hex, size } = found.details.code;
