@@ -33,6 +33,7 @@ pub fn render(error: &AwsError) -> String {
         "ResourceNotFoundException"
             | "ServiceException"
             | "CodeSigningConfigNotFoundException"
+            | "NoPublishedVersionException"
             | "AccessDeniedException"
     ) || error.status >= 500;
     let (upper, lower) = if upper { (message, None) } else { (None, message) };

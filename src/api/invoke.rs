@@ -120,6 +120,12 @@ impl Api {
                 let target = self.targets.of(&function, context.place);
                 Some(target.ok_or_else(|| not_ready(&function.state))?)
             }
+            None if reference.qualifier == Some(Qualifier::LatestPublished)
+                && self.registry.latest(region, &reference.name).is_some() =>
+            {
+                let message = "The function has no published versions available.";
+                return Err(AwsError::new(400, "NoPublishedVersionException", message));
+            }
             None => self.runtime_target(&reference.name).filter(|_| latest),
         };
         let target = target.ok_or_else(|| {

@@ -10,12 +10,12 @@ import os
 import subprocess
 
 
-def docker(*arguments, check=True, timeout=60):
+def docker(*arguments, check=True, timeout=60, stdin=None):
     """Runs one docker command and returns its output."""
     # The service image and the functions' images need only the classic builder, which works without a network.
     environment = dict(os.environ, DOCKER_BUILDKIT="0")
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, env=environment
+        ["docker", *arguments], capture_output=True, text=True, timeout=timeout, env=environment, input=stdin
     )
     if check and done.returncode != 0:
         raise RuntimeError(f"docker {' '.join(arguments)}: {done.stderr.strip()}")

@@ -27,6 +27,7 @@ class Registry:
 
     def __init__(self, bootstrap, filling_mb=3):
         self.manifest, self.layer = threading.Event(), threading.Event()
+        self.closed = False
         self.blobs = {}
         layer = self.keep(gzip.compress(archive(bootstrap, filling_mb), 1))
         plain = gzip.decompress(self.blobs[layer["digest"]])
@@ -66,6 +67,8 @@ class Registry:
         self.layer.set()
 
     def close(self):
+        """What was not given until now is not given any more."""
+        self.closed = True
         self.open()
         self.server.shutdown()
         self.server.server_close()
@@ -89,6 +92,9 @@ def handler(registry):
             kind, name = self.path.split("/")[-2:]
             if kind == "manifests":
                 registry.manifest.wait(120)
+                if registry.closed:
+                    self.close_connection = True
+                    return None
                 return self.answer(registry.manifest_body, MANIFEST)
             if kind == "blobs" and name in registry.blobs:
                 return self.answer(registry.blobs[name], "application/octet-stream", gate=name == registry.large)
@@ -114,7 +120,10 @@ def handler(registry):
                 self.wfile.write(part)
                 registry.layer.wait(0.2)
             registry.layer.wait(120)
-            self.wfile.write(parts[-1])
+            if registry.closed:
+                self.close_connection = True
+            else:
+                self.wfile.write(parts[-1])
 
         def log_message(self, *_):
             pass
