@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{Api, Parts, Settings};
-use crate::config::{Config, PullPolicy};
+use crate::config::{Config, PullPolicy, TotalMemory};
 use crate::dispatch::{Dispatcher, Limits};
 use crate::docker::{self, Engine, EngineError, Ipv4Net};
 use crate::function::error::FunctionError;
@@ -23,13 +23,14 @@ use crate::function::store::Store;
 use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
 use crate::logs::{LogError, LogLimits, LogStore};
+use crate::observe::host::Memory;
 use crate::observe::metrics::Metrics;
 use crate::package::s3::S3;
 use crate::package::{Builder, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::launcher::{Common, Launcher};
 use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
-use crate::sandbox::{base_image, watcher};
+use crate::sandbox::{base_image, pressure, watcher};
 
 /// How long the removal of all sandboxes may take at the end.
 const REMOVAL: Duration = Duration::from_secs(20);
@@ -53,6 +54,8 @@ pub enum StartError {
     NotOnTheHostsNetwork(Ipv4Addr),
     Http(http::StartError),
     Thread(io::Error),
+    /// The host does not say how much memory it has.
+    Memory(io::Error),
 }
 
 impl fmt::Display for StartError {
@@ -73,6 +76,11 @@ impl fmt::Display for StartError {
                  an address of it; in a container, run it with --network host"
             ),
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            StartError::Memory(error) => write!(
+                f,
+                "cannot read how much memory this host has: {error}; set \
+                 execution.max_total_memory_mb"
+            ),
             StartError::Listen { address, source } => {
                 write!(f, "cannot listen on {address}: ")?;
                 match source.kind() {
@@ -108,7 +116,9 @@ impl std::error::Error for StartError {
             StartError::Packages(error) => Some(error),
             StartError::Logs(error) => Some(error),
             StartError::Http(error) => Some(error),
-            StartError::Listen { source, .. } | StartError::Thread(source) => Some(source),
+            StartError::Listen { source, .. }
+            | StartError::Thread(source)
+            | StartError::Memory(source) => Some(source),
             StartError::NotOnTheHostsNetwork(_) => None,
         }
     }
@@ -167,8 +177,12 @@ impl Service {
         let metrics = Arc::new(Metrics::new());
         let limits = Limits {
             max_concurrent_executions: config.execution.max_concurrent_executions,
+            max_total_memory_mb: total_memory_mb(config.execution.max_total_memory)?,
+            max_parallel_starts: config.execution.max_parallel_starts,
+            max_queue_wait: config.execution.max_queue_wait,
             init_timeout: config.execution.init_timeout,
             idle_timeout: config.execution.idle_timeout,
+            freeze_after: config.execution.freeze_after,
         };
         let dispatcher = Dispatcher::new(limits, metrics.clone()).map_err(StartError::Thread)?;
         for (function, reserved) in registry.reservations().map_err(StartError::Registry)? {
@@ -198,6 +212,7 @@ impl Service {
             wanted,
             network,
             config.execution.max_parallel_starts,
+            config.execution.freeze_after.is_some(),
         )
         .map_err(StartError::Thread)?;
         dispatcher.set_host(launcher.clone());
@@ -208,6 +223,8 @@ impl Service {
         make_base_image(&engine, &config.docker.base_image);
         let health =
             watcher::start(engine.clone(), dispatcher.clone()).map_err(StartError::Thread)?;
+        pressure::start(dispatcher.clone(), config.execution.min_available_memory_mb)
+            .map_err(StartError::Thread)?;
         let may_pull = config.docker.pull_policy == PullPolicy::Missing;
         let packages =
             Packages::start(engine.clone(), builder, may_pull).map_err(StartError::Thread)?;
@@ -279,6 +296,16 @@ impl Service {
             log::error!("containers may be left until the next start: {error}");
         }
         self.server.stop();
+    }
+}
+
+fn total_memory_mb(configured: TotalMemory) -> Result<u64, StartError> {
+    match configured {
+        TotalMemory::Mb(mb) => Ok(mb),
+        TotalMemory::Percent(percent) => {
+            let host = Memory::read().map_err(StartError::Memory)?;
+            Ok(host.total_mb * percent / 100)
+        }
     }
 }
 

@@ -214,7 +214,8 @@ fn refused(refusal: &Refusal, target: &Target) -> AwsError {
     };
     match refusal {
         Refusal::ConcurrencyLimit => throttled("Rate Exceeded."),
-        Refusal::ReservedLimit => {
+        Refusal::MemoryLimit => throttled("Rate Exceeded: no memory for another sandbox is left."),
+        Refusal::ReservedLimit | Refusal::Stopped => {
             let mut error = throttled("Rate Exceeded.");
             error.reason = Some("ReservedFunctionConcurrentInvocationLimitExceeded");
             error

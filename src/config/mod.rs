@@ -113,6 +113,22 @@ pub struct Execution {
     pub idle_timeout: Duration,
     pub max_parallel_starts: usize,
     pub shutdown_grace: Duration,
+    /// Memory of all sandboxes together.
+    pub max_total_memory: TotalMemory,
+    /// Idle sandboxes go while the host has less than this; 0 for never.
+    pub min_available_memory_mb: u64,
+    /// How long an invocation waits for room; zero refuses it at once.
+    pub max_queue_wait: Duration,
+    /// How long a sandbox is idle before it is frozen; `None` for never.
+    pub freeze_after: Option<Duration>,
+}
+
+/// How much memory the sandboxes may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotalMemory {
+    Mb(u64),
+    /// A share of what the host has.
+    Percent(u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

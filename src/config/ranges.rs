@@ -63,6 +63,12 @@ ranges! {
     INIT_TIMEOUT_MS = "execution.init_timeout_ms": 10000, 100..=900000;
     IDLE_TIMEOUT_MS = "execution.idle_timeout_ms": 600000, 1000..=86400000;
     MAX_PARALLEL_STARTS = "execution.max_parallel_starts": 4, 1..=64;
+    /// 0 means `MEMORY_SHARE_PERCENT` of the host's.
+    MAX_TOTAL_MEMORY_MB = "execution.max_total_memory_mb": 0, 0..=16777216;
+    /// 0 looks at nothing.
+    MIN_AVAILABLE_MEMORY_MB = "execution.min_available_memory_mb": 256, 0..=16777216;
+    MAX_QUEUE_WAIT_MS = "execution.max_queue_wait_ms": 0, 0..=900000;
+    FREEZE_AFTER_MS = "execution.freeze_after_ms": 0, 0..=86400000;
     /// Lambda's longest timeout is 900 s, so a longer grace serves nobody.
     SHUTDOWN_GRACE_MS = "execution.shutdown_grace_ms": 10000, 0..=900000;
 
@@ -74,6 +80,9 @@ ranges! {
 
 /// More event loops than this only take turns: one carries tens of thousands of requests a second.
 pub(super) const MAX_DEFAULT_WORKERS: usize = 8;
+
+/// What sandboxes may have of the host's memory where the configuration names no figure.
+pub(super) const MEMORY_SHARE_PERCENT: u64 = 80;
 
 /// CPUs of one sandbox. The Engine's scheduler period is 100 ms and its least quota 1 ms.
 pub(super) const CPU_KEY: &str = "execution.max_cpu_shares";

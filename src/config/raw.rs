@@ -71,7 +71,8 @@ sections! {
     }
     execution: RawExecution {
         max_concurrent_executions, max_memory_mb, max_cpu_shares, init_timeout_ms,
-        idle_timeout_ms, max_parallel_starts, shutdown_grace_ms,
+        idle_timeout_ms, max_parallel_starts, shutdown_grace_ms, max_total_memory_mb,
+        min_available_memory_mb, max_queue_wait_ms, freeze_after_ms,
     }
     logs: RawLogs { max_mb_per_group, max_total_mb, retention_days }
     aws: RawAws {

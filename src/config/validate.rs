@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
-use super::{Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, aws, runtimes, text};
+use super::{
+    Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, aws, runtimes,
+    text,
+};
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
 const HOST_VARIABLE: &str = "LAMBDA_RUNTIME_API_HOST";
@@ -114,6 +117,17 @@ fn execution(check: &Check<'_>, raw: &super::raw::RawExecution) -> Result<Execut
         idle_timeout: check.millis(&raw.idle_timeout_ms, &ranges::IDLE_TIMEOUT_MS)?,
         max_parallel_starts: check.count(&raw.max_parallel_starts, &ranges::MAX_PARALLEL_STARTS)?,
         shutdown_grace: check.millis(&raw.shutdown_grace_ms, &ranges::SHUTDOWN_GRACE_MS)?,
+        max_total_memory: match check
+            .whole(&raw.max_total_memory_mb, &ranges::MAX_TOTAL_MEMORY_MB)?
+        {
+            0 => TotalMemory::Percent(ranges::MEMORY_SHARE_PERCENT),
+            mb => TotalMemory::Mb(mb),
+        },
+        min_available_memory_mb: check
+            .whole(&raw.min_available_memory_mb, &ranges::MIN_AVAILABLE_MEMORY_MB)?,
+        max_queue_wait: check.millis(&raw.max_queue_wait_ms, &ranges::MAX_QUEUE_WAIT_MS)?,
+        freeze_after: Some(check.millis(&raw.freeze_after_ms, &ranges::FREEZE_AFTER_MS)?)
+            .filter(|after| !after.is_zero()),
     })
 }
 

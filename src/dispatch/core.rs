@@ -2,7 +2,8 @@
 //! argument, and what has to be done outside goes out as [`Effect`]s, in order.
 //!
 //! This file is the bookkeeping; `matching` is the way of an invocation, `lifecycle` that of a
-//! sandbox, `deadlines` what time does. Invariants: a sandbox's state changes only in
+//! sandbox, `growth` how many there are, `patience` who waits for room, `freezing` who rests,
+//! `deadlines` what time does. Invariants: a sandbox's state changes only in
 //! [`Core::step`]; an invocation is in exactly one place (a pool's queue or a sandbox's `running`)
 //! until its one reply; `active` counts the invocations without an outcome.
 
@@ -13,9 +14,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::invocation::{Event, Invocation, Outcome, Poll, Reply, Report, Running, Target};
-use super::shares::{self, ShareId, Shares};
+use super::growth::{Kind, Launch, Provision};
+use super::invocation::{
+    Event, Invocation, Outcome, Patient, Poll, Reply, Report, Running, Target,
+};
+use super::shares::{self, ClaimId, Shares};
 use crate::http::WatchId;
+use crate::sandbox::frost::{Ask, Frost};
 use crate::sandbox::state::{EndReason, State, Step};
 
 pub type SandboxId = u64;
@@ -30,19 +35,46 @@ const WATCH_BITS: u32 = 20;
 pub struct Limits {
     /// Invocations under way, and sandboxes of the service's own, at one time.
     pub max_concurrent_executions: usize,
+    /// Memory of all sandboxes of the service's own until they are removed.
+    pub max_total_memory_mb: u64,
+    /// Sandboxes that are started at the same time.
+    pub max_parallel_starts: usize,
+    /// How long an invocation waits for room; zero refuses it at once.
+    pub max_queue_wait: Duration,
     /// From the start of a container to its runtime's first `/next`.
     pub init_timeout: Duration,
     /// How long a sandbox is kept that nobody needs.
     pub idle_timeout: Duration,
+    /// How long a sandbox is idle before it is frozen; `None` for never.
+    pub freeze_after: Option<Duration>,
 }
 
 /// Something to be done once the lock is released.
 pub(super) enum Effect {
-    Deliver { poll: Box<dyn Poll>, event: Arc<Event>, deadline: SystemTime, sandbox: SandboxId },
-    Reply { reply: Box<dyn Reply>, outcome: Outcome, report: Report },
+    Deliver {
+        poll: Box<dyn Poll>,
+        event: Arc<Event>,
+        deadline: SystemTime,
+        sandbox: SandboxId,
+    },
+    Reply {
+        reply: Box<dyn Reply>,
+        outcome: Outcome,
+        report: Report,
+    },
     HangUp(Box<dyn Poll>),
-    Start(SandboxId),
+    /// One more sandbox is to be started; which one is asked for with [`Core::next_start`].
+    Start,
     Stop(StopOrder),
+    Frost(FrostOrder),
+}
+
+/// A container to pause or unpause.
+#[derive(Debug)]
+pub struct FrostOrder {
+    pub sandbox: SandboxId,
+    pub container: Arc<str>,
+    pub ask: Ask,
 }
 
 /// A container to remove.
@@ -69,6 +101,14 @@ pub(super) struct Sandbox {
     pub(super) origin: Origin,
     pub(super) target: Arc<Target>,
     pub(super) state: State,
+    pub(super) kind: Kind,
+    /// A launcher is at it: from [`Core::next_start`] until that has ended.
+    pub(super) launching: Option<Launch>,
+    /// How long it may initialize.
+    pub(super) init_limit: Duration,
+    pub(super) frost: Frost,
+    /// When its frost last changed or could not.
+    pub(super) restless: Instant,
     /// When it came into this state.
     pub(super) since: Instant,
     pub(super) started: Instant,
@@ -91,9 +131,16 @@ pub(super) struct Sandbox {
 
 pub(super) struct Pool {
     pub(super) target: Arc<Target>,
-    /// What it shares with the other versions of its function.
-    pub(super) share: ShareId,
+    /// What it may have of the concurrency.
+    pub(super) claim: ClaimId,
     pub(super) waiting: VecDeque<Invocation>,
+    /// Those that are not accepted yet, the oldest first.
+    pub(super) patient: VecDeque<Patient>,
+    /// Sandboxes that no launcher has begun with, the oldest first.
+    pub(super) ordered: VecDeque<SandboxId>,
+    /// Sandboxes that a launcher is at.
+    pub(super) launching: usize,
+    pub(super) provision: Provision,
     /// The most recently used last.
     pub(super) idle: Vec<SandboxId>,
     pub(super) initializing: usize,
@@ -146,8 +193,17 @@ pub(super) struct Core {
     pub(super) active: usize,
     /// Of those, the ones that no sandbox has taken.
     pub(super) waiting: usize,
+    /// Invocations that are not accepted yet.
+    pub(super) patient: usize,
     /// The service's own sandboxes that are not stopping.
     pub(super) live: usize,
+    /// Memory of the service's own sandboxes, and of those among them that are stopping.
+    pub(super) memory_mb: u64,
+    pub(super) leaving_mb: u64,
+    /// Launches of functions that had a sandbox, or a launch of one, already.
+    pub(super) further_launches: usize,
+    /// A pool could not grow for want of room.
+    pub(super) hungry: bool,
     pub(super) draining: bool,
     pub(super) effects: Vec<Effect>,
     /// The earliest moment at which `tick` has something to do.
@@ -170,7 +226,12 @@ impl Core {
             local_done: HashMap::new(),
             active: 0,
             waiting: 0,
+            patient: 0,
             live: 0,
+            memory_mb: 0,
+            leaving_mb: 0,
+            further_launches: 0,
+            hungry: false,
             draining: false,
             effects: Vec::new(),
             wake: None,
@@ -216,8 +277,12 @@ impl Core {
         let id = self.new_id();
         let pool = Pool {
             target: target.clone(),
-            share: self.shares.join(shares::function_of(&target.key)),
+            claim: self.shares.join(shares::function_of(&target.key)),
             waiting: VecDeque::new(),
+            patient: VecDeque::new(),
+            ordered: VecDeque::new(),
+            launching: 0,
+            provision: Provision::default(),
             idle: Vec::new(),
             initializing: 0,
             finishing: 0,
@@ -243,15 +308,22 @@ impl Core {
         let id = self.new_id();
         let of = self.pools.get_mut(&pool)?;
         of.initializing += 1;
+        let target = of.target.clone();
         if origin == Origin::Managed {
             self.live += 1;
-            self.shares.sandbox_made(of.share);
+            self.memory_mb += u64::from(target.memory_mb);
+            self.shares.sandbox_made(of.claim);
         }
         let sandbox = Sandbox {
             pool,
             origin,
-            target: of.target.clone(),
+            target,
             state: State::Creating,
+            kind: Kind::OnDemand,
+            launching: None,
+            init_limit: self.limits.init_timeout,
+            frost: Frost::Warm,
+            restless: now,
             since: now,
             started: now,
             name: name.unwrap_or_else(|| Arc::from("")),
@@ -290,7 +362,9 @@ impl Core {
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
             if matches!(after, State::Stopping(_)) && sandbox.origin == Origin::Managed {
                 self.live -= 1;
-                self.shares.sandbox_ended(pool.share);
+                self.leaving_mb += u64::from(sandbox.target.memory_mb);
+                self.shares.sandbox_ended(pool.claim);
+                self.hungry |= self.shares.owed(pool.claim) > 0;
             }
             match pool.count(before) {
                 Some(count) => *count -= 1,
@@ -330,6 +404,7 @@ impl Core {
 
     /// Forgets a sandbox, and its pool if that was the last of a function that is gone.
     pub(super) fn forget(&mut self, id: SandboxId, now: Instant) {
+        self.launch_ended(id);
         let Some(sandbox) = self.sandboxes.remove(&id) else { return };
         if let Some(address) = sandbox.address
             && self.by_address.get(&address) == Some(&id)
@@ -345,9 +420,17 @@ impl Core {
             self.local_by_connection.remove(&connection);
         }
         if let Some(pool) = self.pools.get_mut(&sandbox.pool) {
-            if !matches!(sandbox.state, State::Stopping(_)) && sandbox.origin == Origin::Managed {
-                self.live -= 1;
-                self.shares.sandbox_ended(pool.share);
+            pool.ordered.retain(|&ordered| ordered != id);
+            if sandbox.origin == Origin::Managed {
+                let memory_mb = u64::from(sandbox.target.memory_mb);
+                self.memory_mb -= memory_mb;
+                if matches!(sandbox.state, State::Stopping(_)) {
+                    self.leaving_mb -= memory_mb;
+                } else {
+                    self.live -= 1;
+                    self.shares.sandbox_ended(pool.claim);
+                    self.hungry |= self.shares.owed(pool.claim) > 0;
+                }
             }
             match pool.count(sandbox.state) {
                 Some(count) => *count -= 1,
@@ -373,7 +456,7 @@ impl Core {
             .get(&id)
             .is_some_and(|pool| pool.retired && pool.waiting.is_empty() && pool.sandboxes() == 0);
         if empty && let Some(pool) = self.pools.remove(&id) {
-            self.shares.leave(pool.share);
+            self.shares.leave(pool.claim);
             self.pool_of.remove(&pool.target.key);
             self.local_done.remove(&id);
         }
@@ -382,7 +465,7 @@ impl Core {
     /// Gives an invocation its one outcome before any sandbox has taken it.
     pub(super) fn refuse(&mut self, invocation: Invocation, outcome: Outcome) {
         self.active -= 1;
-        self.shares.give_back(invocation.share);
+        self.shares.give_back(invocation.claim);
         let report = Report::untaken(invocation.event);
         self.effects.push(Effect::Reply { reply: invocation.reply, outcome, report });
     }
@@ -405,7 +488,7 @@ impl Core {
         }
         if let Some(reply) = running.reply.take() {
             self.active -= 1;
-            self.shares.give_back(running.share);
+            self.shares.give_back(running.claim);
             let report = Report {
                 event: running.event,
                 duration: now.saturating_duration_since(running.given),

@@ -10,14 +10,28 @@ use crate::sandbox::state::{EndReason, State};
 /// How long the name of a function without a registry entry is remembered after its last runtime.
 const MEMORY: Duration = Duration::from_secs(60);
 
+/// How often one tick looks at everything; what is left then is due at once.
+const ROUNDS: usize = 4;
+
 impl Core {
     /// Does what is due, and leaves in `wake` when the next thing will be.
     pub(super) fn tick(&mut self, now: Instant) {
+        // What ends here may be what another pool could not have a moment ago.
+        for _ in 0..ROUNDS {
+            self.round(now);
+            if self.wake.is_none_or(|wake| wake > now) {
+                return;
+            }
+        }
+    }
+
+    fn round(&mut self, now: Instant) {
         self.wake = None;
         let sandboxes: Vec<SandboxId> = self.sandboxes.keys().copied().collect();
         for id in sandboxes {
-            if let Some((reason, outcome)) = self.due(id, now) {
-                self.end(id, reason, outcome, now);
+            match self.due(id, now) {
+                Some((reason, outcome)) => self.end(id, reason, outcome, now),
+                None => self.rest(id, now),
             }
         }
         let pools: Vec<PoolId> = self.pools.keys().copied().collect();
@@ -31,7 +45,7 @@ impl Core {
         let sandbox = self.sandboxes.get(&id)?;
         let (deadline, reason, outcome) = match sandbox.state {
             State::Starting => {
-                let after = self.limits.init_timeout;
+                let after = sandbox.init_limit;
                 let outcome = Outcome::Failed(Failure::InitTimedOut { after });
                 (sandbox.since + after, EndReason::InitFailed, Some(outcome))
             }
@@ -42,7 +56,14 @@ impl Core {
             // It has answered and works on, or does not come back.
             State::Finishing => (sandbox.expires, EndReason::TimedOut, None),
             State::Idle if sandbox.origin == Origin::Managed => {
-                (sandbox.since + self.limits.idle_timeout, EndReason::Idle, None)
+                let pool = self.pools.get(&sandbox.pool)?;
+                let since = sandbox.since;
+                if !self.shares.has_excess(pool.claim) {
+                    // It is kept ready; that may change.
+                    self.wake_by(since.max(now) + self.limits.idle_timeout);
+                    return None;
+                }
+                (since + self.limits.idle_timeout, EndReason::Idle, None)
             }
             // The Engine's calls have their own deadlines.
             State::Creating | State::Idle | State::Stopping(_) => return None,
@@ -55,6 +76,7 @@ impl Core {
     }
 
     fn look_after(&mut self, pool: PoolId, now: Instant) {
+        self.lose_patience(pool, now);
         let Some(of) = self.pools.get(&pool) else { return };
         let ours = of.target.function.is_some();
         if !of.waiting.is_empty() {
@@ -67,10 +89,13 @@ impl Core {
             if fresh > 0 {
                 self.wake_by(now + FINISH_GRACE);
             }
+            self.give_up_starving(pool, now);
             self.grow_beyond(pool, fresh, now);
             self.expire_waiting(pool, now);
             return;
         }
+        self.grow(pool, now);
+        let Some(of) = self.pools.get(&pool) else { return };
         if !ours && of.sandboxes() == 0 {
             let forgotten = of.heard + MEMORY;
             if forgotten <= now {

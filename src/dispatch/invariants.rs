@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::core::{Core, Origin, PoolId};
+use super::growth::Launch;
 use super::matching::FINISH_GRACE;
+use crate::sandbox::frost::Frost;
 use crate::sandbox::state::State;
 
 /// Panics with what is wrong.
@@ -16,7 +18,7 @@ pub(super) fn check(core: &Core, now: Instant) {
     for &pool in core.pools.keys() {
         covered(core, pool, now);
     }
-    deadlines(core);
+    deadlines(core, now);
 }
 
 fn counters(core: &Core) {
@@ -29,17 +31,18 @@ fn counters(core: &Core) {
         .values()
         .filter(|s| s.origin == Origin::Managed && !matches!(s.state, State::Stopping(_)));
     assert_eq!(core.live, live.count(), "live");
-    for (id, share) in core.shares.all() {
-        let ours = |pool: PoolId| core.pools[&pool].share == id;
-        let waiting = core.pools.values().filter(|pool| pool.share == id);
-        let waiting: usize = waiting.map(|pool| pool.waiting.len()).sum();
-        let of_share = core.sandboxes.values().filter(|s| ours(s.pool));
-        let taken = of_share.clone().filter(|s| s.running.is_some()).count();
-        let managed = of_share.filter(|s| s.origin == Origin::Managed);
+    core.shares.check(|claim| {
+        let pools = core.pools.iter().filter(|(_, pool)| pool.claim == claim);
+        let pools: Vec<_> = pools.collect();
+        assert_eq!(pools.len(), 1, "the pools of a claim");
+        let (&id, pool) = pools[0];
+        let ours = core.sandboxes.values().filter(|s| s.pool == id);
+        let taken = ours.clone().filter(|s| s.running.is_some()).count();
+        let managed = ours.filter(|s| s.origin == Origin::Managed);
         let live = managed.filter(|s| !matches!(s.state, State::Stopping(_))).count();
-        assert_eq!((share.active, share.live), (waiting + taken, live), "{share:?}");
-        assert_eq!(share.pools, core.pools.keys().filter(|&&pool| ours(pool)).count());
-    }
+        (pool.waiting.len() + taken, live)
+    });
+    memory_and_launches(core);
     let max = core.limits.max_concurrent_executions;
     assert!(core.active <= max, "{} active of {max}", core.active);
     assert!(core.live <= max, "{} live of {max}", core.live);
@@ -59,6 +62,42 @@ fn counters(core: &Core) {
         assert!(pool.waiting.is_empty() || pool.idle.is_empty(), "one waits, another is idle");
         assert!(!pool.retired || pool.waiting.is_empty(), "one waits for a deleted function");
         assert!(!pool.retired || pool.sandboxes() > 0, "a deleted function's pool is left");
+    }
+}
+
+fn memory_and_launches(core: &Core) {
+    let managed = core.sandboxes.values().filter(|s| s.origin == Origin::Managed);
+    let memory = |s: &super::core::Sandbox| u64::from(s.target.memory_mb);
+    assert_eq!(core.memory_mb, managed.clone().map(memory).sum::<u64>(), "memory");
+    let leaving = managed.clone().filter(|s| matches!(s.state, State::Stopping(_)));
+    assert_eq!(core.leaving_mb, leaving.map(memory).sum::<u64>(), "memory of those that stop");
+    assert!(core.memory_mb <= core.limits.max_total_memory_mb, "{} MB", core.memory_mb);
+    let further = managed.filter(|s| s.launching == Some(Launch::Further)).count();
+    assert_eq!(core.further_launches, further, "further launches");
+    let most = core.limits.max_parallel_starts;
+    assert!(further < most.max(2), "{further} further launches leave none of {most} to others");
+    let patient: usize = core.pools.values().map(|pool| pool.patient.len()).sum();
+    assert_eq!(core.patient, patient, "those who wait for room");
+    for (&id, pool) in &core.pools {
+        let ours = core.sandboxes.iter().filter(|(_, s)| s.pool == id);
+        let launching = ours.clone().filter(|(_, s)| s.launching.is_some()).count();
+        assert_eq!(pool.launching, launching, "launching");
+        let ordered: HashSet<_> = pool.ordered.iter().copied().collect();
+        let managed = ours.filter(|(_, s)| s.origin == Origin::Managed);
+        let creating = managed.filter(|(_, s)| s.state == State::Creating && s.launching.is_none());
+        assert_eq!(ordered, creating.map(|(&id, _)| id).collect(), "ordered");
+        let owed = core.shares.owed(pool.claim) > 0 && !pool.retired && !core.draining;
+        let retries = pool.provision.retry_at.is_some_and(|at| core.wake.is_some_and(|w| w <= at));
+        assert!(!owed || core.hungry || retries, "nobody keeps the promise to {}", pool.target.key);
+        if let Some(oldest) = pool.patient.front() {
+            let woken =
+                core.wake.is_some_and(|at| at <= oldest.received + core.limits.max_queue_wait);
+            assert!(woken, "nobody sends those away who wait for room");
+            let room = core.active < core.limits.max_concurrent_executions
+                && core.shares.may_take(pool.claim).is_ok()
+                && core.memory_allows(id);
+            assert!(!room || core.draining, "one waits for room that is there");
+        }
     }
 }
 
@@ -121,13 +160,19 @@ fn covered(core: &Core, id: PoolId, now: Instant) {
     if pool.waiting.is_empty() || pool.target.function.is_none() {
         return;
     }
-    if !core.has_room(id) && core.evictable(id).is_none() {
-        return; // whoever ends or becomes idle makes room
-    }
     if pool.waiting.len() <= pool.initializing {
         return; // each start ends in a poll or in a failure
     }
     let to_come = pool.initializing + pool.finishing;
+    if !core.room_to_come(id) || core.leaving_mb > 0 && core.by_memory(id) {
+        // Whoever ends, becomes idle or is removed makes room; for memory nobody waits for long.
+        let expires = pool.waiting[0].received + core.starving_time();
+        let woken = core.wake.is_some_and(|at| at <= expires) || core.leaving_mb > 0;
+        let starving = pool.waiting.len() > to_come;
+        assert!(!starving || core.hungry, "nobody feeds {}", pool.target.key);
+        assert!(!starving || woken || !core.by_memory(id), "starves unseen");
+        return;
+    }
     assert!(pool.waiting.len() <= to_come, "{} wait for {to_come}", pool.waiting.len());
     let fresh = core.sandboxes.values().filter(|s| {
         s.pool == id
@@ -139,13 +184,21 @@ fn covered(core: &Core, id: PoolId, now: Instant) {
 }
 
 /// Whatever has a deadline is looked at by then.
-fn deadlines(core: &Core) {
+fn deadlines(core: &Core, now: Instant) {
     let limits = &core.limits;
     for (id, sandbox) in &core.sandboxes {
         let deadline = match sandbox.state {
-            State::Starting => sandbox.since + limits.init_timeout,
+            State::Starting => sandbox.since + sandbox.init_limit,
             State::Busy | State::Finishing => sandbox.expires,
-            State::Idle if sandbox.origin == Origin::Managed => sandbox.since + limits.idle_timeout,
+            State::Idle if sandbox.origin == Origin::Managed => {
+                let rests = limits.freeze_after.filter(|_| sandbox.frost == Frost::Warm);
+                // An Engine that is just starting it is waited for.
+                let rests = rests.filter(|_| sandbox.launching.is_none());
+                let rests = rests.map(|after| sandbox.since.max(sandbox.restless) + after);
+                // One that was kept ready is looked at again from time to time.
+                let idle = now + limits.idle_timeout;
+                rests.map_or(idle, |at| at.min(idle))
+            }
             State::Creating | State::Idle | State::Stopping(_) => continue,
         };
         let woken = core.wake.is_some_and(|wake| wake <= deadline);

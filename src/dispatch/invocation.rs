@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::shares::ShareId;
+use super::shares::ClaimId;
 use crate::function::model::Function;
 use crate::http::{Body, WatchId};
 
@@ -148,6 +148,10 @@ pub enum Refusal {
     ConcurrencyLimit,
     /// As many of this function's are under way as are reserved for it.
     ReservedLimit,
+    /// Nothing is reserved for this function, so that it does not run at all.
+    Stopped,
+    /// There is no memory for another sandbox, and nobody can leave any.
+    MemoryLimit,
     /// No runtime came to take it.
     NoRuntime,
     /// The Engine could not provide a sandbox. The text is for the log.
@@ -178,17 +182,29 @@ impl Report {
     }
 }
 
-/// An invocation that has no outcome yet.
+/// An invocation that was accepted and that no sandbox has taken yet.
 pub(super) struct Invocation {
-    pub(super) share: ShareId,
+    pub(super) claim: ClaimId,
     pub(super) event: Arc<Event>,
     pub(super) reply: Box<dyn Reply>,
     pub(super) received: Instant,
+    /// A sandbox that was started for it could not initialize. As on Lambda that is tried once
+    /// more, within the function's timeout; then the invocation fails.
+    pub(super) init_failed: bool,
+}
+
+/// An invocation that was not accepted yet: it waits for room, for a bounded time.
+pub(super) struct Patient {
+    pub(super) event: Arc<Event>,
+    pub(super) reply: Box<dyn Reply>,
+    pub(super) received: Instant,
+    /// Why it has to wait, and what it is told if that does not change in time.
+    pub(super) refusal: Refusal,
 }
 
 /// An invocation that a sandbox has taken.
 pub(super) struct Running {
-    pub(super) share: ShareId,
+    pub(super) claim: ClaimId,
     pub(super) event: Arc<Event>,
     /// Taken by the one outcome.
     pub(super) reply: Option<Box<dyn Reply>>,

@@ -1,4 +1,4 @@
-//! The way of a sandbox: asked for, started, adopted, ended; and how many there may be.
+//! The way of a sandbox: started, adopted, ended.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,114 +11,6 @@ use crate::http::Body;
 use crate::sandbox::state::{EndReason, State, Step};
 
 impl Core {
-    /// Starts sandboxes until those to come cover the invocations that wait.
-    pub(super) fn grow(&mut self, pool: PoolId, now: Instant) {
-        let Some(of) = self.pools.get(&pool) else { return };
-        let (waiting, finishing) = (of.waiting.len(), of.finishing);
-        if waiting == 0 {
-            return;
-        }
-        if finishing > 0 && waiting > of.initializing {
-            // Those about to come back count for a moment; `tick` looks again.
-            self.wake_by(now + super::matching::FINISH_GRACE);
-        }
-        self.grow_beyond(pool, finishing, now);
-    }
-
-    /// The same with this many finishing sandboxes counted as about to come back.
-    pub(super) fn grow_beyond(&mut self, pool: PoolId, finishing: usize, now: Instant) {
-        loop {
-            let Some(of) = self.pools.get(&pool) else { return };
-            if of.target.function.is_none() {
-                // Its runtimes come by themselves or not at all.
-                self.wake_by(now + self.limits.init_timeout);
-                return;
-            }
-            if of.waiting.len() <= of.initializing + finishing {
-                return;
-            }
-            while !self.has_room(pool) {
-                if !self.evict(pool, now) {
-                    return; // the next sandbox that becomes free feeds this pool
-                }
-            }
-            match self.add_sandbox(pool, Origin::Managed, None, now) {
-                Some(id) => self.effects.push(Effect::Start(id)),
-                None => return,
-            }
-        }
-    }
-
-    /// Whether a pool may have one more sandbox.
-    pub(super) fn has_room(&self, pool: PoolId) -> bool {
-        self.live < self.limits.max_concurrent_executions
-            && self.pools.get(&pool).is_some_and(|of| self.shares.has_room(of.share))
-    }
-
-    /// The longest idle sandbox of another pool that may make room for one of this pool.
-    pub(super) fn evictable(&self, for_pool: PoolId) -> Option<SandboxId> {
-        let share = self.pools.get(&for_pool)?.share;
-        let idle = self.sandboxes.iter().filter(|(_, sandbox)| {
-            sandbox.state == State::Idle
-                && sandbox.origin == Origin::Managed
-                && sandbox.pool != for_pool
-                && self
-                    .pools
-                    .get(&sandbox.pool)
-                    .is_some_and(|of| self.shares.yields(of.share, share))
-        });
-        idle.min_by_key(|(_, sandbox)| sandbox.since).map(|(&id, _)| id)
-    }
-
-    /// Ends the longest idle sandbox of another pool, for the room that it leaves.
-    fn evict(&mut self, for_pool: PoolId, now: Instant) -> bool {
-        match self.evictable(for_pool) {
-            Some(id) => self.end_alone(id, EndReason::Evicted, None, now),
-            None => false,
-        }
-    }
-
-    /// Room has come free: pools whose invocations wait without a sandbox may grow.
-    pub(super) fn feed_the_hungry(&mut self, now: Instant) {
-        if self.waiting == 0 {
-            return;
-        }
-        let hungry: Vec<PoolId> = self
-            .pools
-            .iter()
-            .filter(|(_, pool)| !pool.waiting.is_empty())
-            .map(|(&id, _)| id)
-            .collect();
-        for pool in hungry {
-            self.grow(pool, now);
-        }
-    }
-
-    /// Sets or lifts a function's reservation.
-    pub(super) fn set_reserved(&mut self, function: &str, reserved: Option<usize>, now: Instant) {
-        self.shares.set_reserved(function, reserved);
-        self.feed_the_hungry(now);
-    }
-
-    /// A launcher is about to create the sandbox's container. None when it is not needed any more.
-    pub(super) fn begin_start(&mut self, id: SandboxId, now: Instant) -> Option<Arc<Target>> {
-        let sandbox = self.sandboxes.get_mut(&id)?;
-        if sandbox.state != State::Creating {
-            self.forget(id, now);
-            return None;
-        }
-        let pool = self.pools.get(&sandbox.pool)?;
-        // This one is among those initializing: do the others cover who still waits?
-        let surplus = pool.waiting.len() < pool.initializing;
-        if surplus || !sandbox.target.same_revision(&pool.target) {
-            self.forget(id, now);
-            self.feed_the_hungry(now);
-            return None;
-        }
-        sandbox.started = now;
-        Some(sandbox.target.clone())
-    }
-
     /// The container exists; its address counts from now on, because its first connection can be
     /// quicker than the Engine's answer to `start`. False when the sandbox has ended meanwhile.
     pub(super) fn created(
@@ -161,10 +53,18 @@ impl Core {
 
     /// The Engine has started the container. False when the sandbox has ended meanwhile.
     pub(super) fn started(&mut self, id: SandboxId, now: Instant) -> bool {
+        self.launch_ended(id);
         if !self.step(id, Step::Started, now) {
             return false;
         }
-        self.wake_by(now + self.limits.init_timeout);
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            sandbox.restless = now;
+            let expires = now + sandbox.init_limit;
+            self.wake_by(expires);
+        }
+        if let Some(after) = self.limits.freeze_after {
+            self.wake_by(now + after); // its runtime may have come before this
+        }
         match self.sandboxes.get_mut(&id).and_then(|sandbox| sandbox.died_early.take()) {
             Some(code) => {
                 self.exited(id, code, now);
@@ -299,7 +199,7 @@ impl Core {
     }
 
     /// Ends a sandbox and leaves its room to the caller. False when it had ended before.
-    fn end_alone(
+    pub(super) fn end_alone(
         &mut self,
         id: SandboxId,
         reason: EndReason,
@@ -316,7 +216,8 @@ impl Core {
                 self.effects.push(Effect::Stop(StopOrder { sandbox: id, container, reason }));
             }
             // Its launcher finds out at its next step, and cleans up what it has made.
-            (None, Origin::Managed) => {}
+            (None, Origin::Managed) if sandbox.launching.is_some() => {}
+            (None, Origin::Managed) => self.forget(id, now),
             // What this service has not started it does not stop.
             (_, Origin::Adopted | Origin::Local(_)) => self.forget(id, now),
         }
@@ -342,13 +243,31 @@ impl Core {
         }
         if sandbox.running.is_some() {
             self.conclude(id, outcome.unwrap_or(Outcome::Refused(Refusal::ShuttingDown)), now);
-        } else if initializing
-            && let Some(outcome) = outcome
-            && let Some(invocation) = self.pop_waiting(pool)
-        {
-            self.refuse(invocation, outcome);
+        } else if initializing && let Some(outcome) = outcome {
+            self.init_failed(pool, outcome, now);
         }
         true
+    }
+
+    /// A sandbox could not initialize. As on Lambda that is tried once more for the invocation that
+    /// has waited longest; then it fails, so a function that cannot start is not started for ever.
+    /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
+    fn init_failed(&mut self, pool: PoolId, outcome: Outcome, now: Instant) {
+        let why = match &outcome {
+            Outcome::Refused(Refusal::NoSandbox(why)) => why.clone(),
+            _ => "FUNCTION_ERROR_INIT_FAILURE".to_owned(), // AWS's word
+        };
+        self.provision_failed(pool, why, now);
+        let Some(of) = self.pools.get_mut(&pool) else { return };
+        let again = of.target.function.is_some() && !matches!(outcome, Outcome::Refused(_));
+        match of.waiting.iter_mut().find(|invocation| !invocation.init_failed) {
+            Some(first) if again => first.init_failed = true,
+            _ => {
+                if let Some(invocation) = self.pop_waiting(pool) {
+                    self.refuse(invocation, outcome);
+                }
+            }
+        }
     }
 
     /// Ends the idle sandboxes of a pool whose function is not the pool's any more.
@@ -368,16 +287,28 @@ impl Core {
         while let Some(invocation) = self.pop_waiting(pool) {
             self.refuse(invocation, Outcome::Refused(Refusal::FunctionGone));
         }
+        self.send_away(pool, &Refusal::FunctionGone);
         if let Some(of) = self.pools.get_mut(&pool) {
             of.retired = true;
+            self.shares.promise(of.claim, 0);
         }
         self.end_idle(pool, EndReason::FunctionChanged, now);
         self.drop_if_empty(pool);
+        self.feed_the_hungry(now);
+    }
+
+    /// Takes no more invocations; those that were accepted go on.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        let pools: Vec<PoolId> = self.pools.keys().copied().collect();
+        for pool in pools {
+            self.send_away(pool, &Refusal::ShuttingDown);
+        }
     }
 
     /// Ends everything: for the end of the service.
     pub(super) fn end_all(&mut self, now: Instant) {
-        self.draining = true;
+        self.drain();
         let pools: Vec<PoolId> = self.pools.keys().copied().collect();
         for pool in pools {
             while let Some(invocation) = self.pop_waiting(pool) {

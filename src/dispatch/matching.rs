@@ -8,10 +8,8 @@ use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
 use super::core::{Core, Effect, Origin, PoolId, Sandbox, SandboxId};
-use super::invocation::{
-    Event, Failure, Invocation, Outcome, Poll, Refusal, Reply, Report, Running, Target,
-};
-use super::shares::ShareId;
+use super::growth::Provision;
+use super::invocation::{Failure, Invocation, Outcome, Poll, Refusal, Running, Target};
 use crate::http::WatchId;
 use crate::sandbox::state::{EndReason, State, Step};
 
@@ -39,50 +37,6 @@ pub enum AnswerError {
 }
 
 impl Core {
-    /// Accepts an invocation, or refuses it at once.
-    pub(super) fn invoke(
-        &mut self,
-        target: &Arc<Target>,
-        event: Arc<Event>,
-        reply: Box<dyn Reply>,
-        now: Instant,
-        wall: SystemTime,
-    ) {
-        match self.accept(target, now) {
-            Ok((pool, share)) => {
-                self.active += 1;
-                let invocation = Invocation { share, event, reply, received: now };
-                self.enqueue(pool, invocation, false, now, wall);
-            }
-            Err(refusal) => {
-                let outcome = Outcome::Refused(refusal);
-                let report = Report::untaken(event);
-                self.effects.push(Effect::Reply { reply, outcome, report });
-            }
-        }
-    }
-
-    /// The pool that takes an invocation of `target`, and the share that it has taken from.
-    fn accept(&mut self, target: &Arc<Target>, now: Instant) -> Result<(PoolId, ShareId), Refusal> {
-        if self.draining {
-            return Err(Refusal::ShuttingDown);
-        }
-        let full = self.active >= self.limits.max_concurrent_executions;
-        // The pool of a refused invocation is made only where its share has to be asked.
-        if full && !self.shares.any_reserved() {
-            return Err(Refusal::ConcurrencyLimit);
-        }
-        let pool = self.pool_for(target, now);
-        let share = self.pools.get(&pool).map_or(0, |of| of.share);
-        self.shares.take(share)?;
-        if full {
-            // Somebody has more than their share, from before a reservation was set.
-            self.shares.give_back(share);
-            return Err(Refusal::ConcurrencyLimit);
-        }
-        Ok((pool, share))
-    }
-
     /// Puts an invocation into its pool's queue and lets the queue move.
     pub(super) fn enqueue(
         &mut self,
@@ -123,12 +77,14 @@ impl Core {
         self.step(id, Step::Given, now);
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         let timeout = sandbox.target.timeout;
-        let Invocation { share, event, reply, received } = invocation;
-        let expires = now + timeout;
+        let Invocation { claim, event, reply, received, init_failed } = invocation;
+        // An init that was tried again is part of the invocation's time.
+        let begin = if init_failed && sandbox.init.is_some() { sandbox.started } else { now };
+        let expires = begin + timeout;
         sandbox.expires = expires;
         sandbox.served += 1;
         sandbox.running = Some(Running {
-            share,
+            claim,
             event: event.clone(),
             reply: Some(reply),
             received,
@@ -144,9 +100,10 @@ impl Core {
             self.local_done.remove(&sandbox.pool);
         }
         if let Some(poll) = sandbox.parked.take() {
-            let deadline = wall + timeout;
+            let deadline = wall + expires.saturating_duration_since(now);
             self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
         }
+        self.need(id);
         self.wake_by(expires);
     }
 
@@ -229,6 +186,12 @@ impl Core {
             }
             State::Creating | State::Starting => {
                 sandbox.init = Some(now.saturating_duration_since(sandbox.started));
+                if sandbox.origin == Origin::Managed
+                    && let Some(of) = self.pools.get_mut(&pool)
+                {
+                    of.provision = Provision::default();
+                    self.hungry |= self.shares.owed(of.claim) > 0;
+                }
             }
             State::Idle | State::Finishing => {}
         }
@@ -253,8 +216,11 @@ impl Core {
         }
         if of.waiting.is_empty() {
             self.wake_by(now + self.limits.idle_timeout);
-            // With room left nobody waits for this one to make some.
-            if self.live >= self.limits.max_concurrent_executions || self.shares.any_reserved() {
+            if let Some(after) = self.limits.freeze_after {
+                self.wake_by(now + after);
+            }
+            // This one may make room for somebody who waits.
+            if self.hungry {
                 self.feed_the_hungry(now);
             }
         } else {
@@ -409,8 +375,8 @@ impl Core {
         self.local_running.remove(&request);
         self.poll_lost(id, now);
         if let Some(reply) = running.reply.take() {
-            let Running { share, event, received, .. } = running;
-            let invocation = Invocation { share, event, reply, received };
+            let Running { claim, event, received, .. } = running;
+            let invocation = Invocation { claim, event, reply, received, init_failed: false };
             self.enqueue(pool, invocation, true, now, wall);
         }
     }

@@ -8,11 +8,14 @@
 
 mod core;
 mod deadlines;
+mod freezing;
+mod growth;
 #[cfg(test)]
 mod invariants;
 mod invocation;
 mod lifecycle;
 mod matching;
+mod patience;
 mod shares;
 #[cfg(test)]
 mod simulation;
@@ -32,7 +35,8 @@ use std::time::{Instant, SystemTime};
 use uuid::Uuid;
 
 use self::core::{Core, Effect};
-pub use self::core::{Limits, SandboxId, StopOrder};
+pub use self::core::{FrostOrder, Limits, SandboxId, StopOrder};
+pub use self::growth::{Kind, StartOrder};
 pub use self::invocation::{Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target};
 pub use self::matching::AnswerError;
 use self::matching::Runtime;
@@ -40,12 +44,15 @@ pub use self::snapshot::{PoolView, SandboxView, Snapshot};
 use self::timekeeper::Timekeeper;
 use crate::http::{Body, WatchId};
 use crate::observe::metrics::Metrics;
+use crate::sandbox::frost::Ask;
 use crate::sandbox::state::EndReason;
 
-/// Makes and removes sandboxes. Neither call may block: both only put the order down.
+/// Makes and removes sandboxes. No call may block: each only puts the order down.
 pub trait Host: Send + Sync {
-    fn start(&self, sandbox: SandboxId);
+    /// One more sandbox is to be started: [`Dispatcher::next_start`] says which.
+    fn start(&self);
     fn stop(&self, order: StopOrder);
+    fn frost(&self, order: FrostOrder);
 }
 
 /// Who asks for an event.
@@ -112,7 +119,11 @@ impl Dispatcher {
 
     fn decide<T>(&self, decide: impl FnOnce(&mut Core, Instant) -> T) -> (T, Vec<Effect>) {
         let mut core = self.lock();
-        let result = decide(&mut core, Instant::now());
+        let now = Instant::now();
+        let result = decide(&mut core, now);
+        if core.patient > 0 {
+            core.let_in(now, SystemTime::now());
+        }
         let effects = std::mem::take(&mut core.effects);
         let wake = core.wake;
         drop(core);
@@ -139,9 +150,14 @@ impl Dispatcher {
                     reply.reply(outcome, report);
                 }
                 Effect::HangUp(poll) => poll.hang_up(),
-                Effect::Start(sandbox) => {
+                Effect::Start => {
                     if let Some(host) = self.host.get() {
-                        host.start(sandbox);
+                        host.start();
+                    }
+                }
+                Effect::Frost(order) => {
+                    if let Some(host) = self.host.get() {
+                        host.frost(order);
                     }
                 }
                 Effect::Stop(order) => {
@@ -220,8 +236,9 @@ impl Dispatcher {
         pool.is_some_and(|pool| pool.target.function.is_none() && !pool.retired)
     }
 
-    pub fn begin_start(&self, sandbox: SandboxId) -> Option<Arc<Target>> {
-        self.run(|core, now| core.begin_start(sandbox, now))
+    /// The sandbox that a launcher with time starts next, if any is to be started now.
+    pub fn next_start(&self) -> Option<StartOrder> {
+        self.run(|core, now| core.next_start(now))
     }
 
     pub fn created(
@@ -294,6 +311,23 @@ impl Dispatcher {
         self.run(|core, now| core.set_reserved(function, reserved, now));
     }
 
+    /// Keeps so many sandboxes of a version ready, and its part of the concurrency for it.
+    pub fn provision(&self, target: &Arc<Target>, promised: u32) {
+        let promised = usize::try_from(promised).unwrap_or(usize::MAX);
+        self.run(|core, now| core.provision(target, promised, now));
+    }
+
+    /// The host is short of memory: ends the idle sandbox that was used longest ago. False when
+    /// there is none that may go.
+    pub fn relieve(&self) -> bool {
+        self.run(|core, now| core.relieve(now))
+    }
+
+    /// The Engine has paused or unpaused a container, or could not.
+    pub fn frost_done(&self, sandbox: SandboxId, ask: Ask, done: bool) {
+        self.run(|core, now| core.frost_done(sandbox, ask, done, now));
+    }
+
     /// How many invocations there may be at one time.
     pub fn limit(&self) -> u32 {
         u32::try_from(self.lock().limits.max_concurrent_executions).unwrap_or(u32::MAX)
@@ -301,7 +335,7 @@ impl Dispatcher {
 
     /// Takes no more invocations; those under way go on.
     pub fn drain(&self) {
-        self.lock().draining = true;
+        self.run(|core, _| core.drain());
     }
 
     /// Invocations without an outcome.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::core::{Origin, SandboxId};
+use super::core::{FrostOrder, Origin, SandboxId};
 use super::invocation::Target;
 use super::matching::Runtime;
 use super::world::{World, runtimes_of, target};
@@ -68,11 +68,24 @@ impl Simulation {
     fn new(seed: u64) -> Simulation {
         let mut random = Random(seed);
         let max = usize::try_from(1 + random.below(6)).unwrap();
+        let some = |random: &mut Random, of: u64| random.below(of) == 0;
+        let (short, slow) = (some(&mut random, 3), some(&mut random, 3));
+        let (freezes, patient) = (some(&mut random, 3), some(&mut random, 3));
+        let world = World::with(max, |limits| {
+            if short {
+                limits.max_total_memory_mb = 128 * 3;
+            }
+            if slow {
+                limits.max_parallel_starts = 2;
+            }
+            limits.freeze_after = freezes.then_some(Duration::from_secs(5));
+            limits.max_queue_wait = Duration::from_millis(if patient { 2_000 } else { 0 });
+        });
         let mut targets: Vec<_> = NAMES.iter().map(|name| target(name, 0)).collect();
         targets.push(runtimes_of("local"));
         Simulation {
             random,
-            world: World::new(max),
+            world,
             targets,
             revision: 0,
             launches: Vec::new(),
@@ -132,7 +145,8 @@ impl Simulation {
                     self.invoked.push(id);
                 }
             }
-            15..30 => self.launcher(),
+            15..28 => self.launcher(),
+            28..30 => self.frost()?,
             30..48 => {
                 let index = self.random.index(self.world.deliveries.len())?;
                 self.world.deliver(index);
@@ -182,7 +196,15 @@ impl Simulation {
                 let order = self.world.stops.swap_remove(index);
                 self.world.step(|core, now, _| core.removed(order.sandbox, now));
             }
-            92..96 => {
+            92 => {
+                let promised = usize::try_from(self.random.below(3)).unwrap();
+                let target = self.random.pick(&self.targets[..NAMES.len()])?;
+                self.world.step(|core, now, _| core.provision(&target, promised, now));
+            }
+            93 => {
+                self.world.step(|core, now, _| core.relieve(now));
+            }
+            94..96 => {
                 let millis = match self.random.below(4) {
                     0 => 60_000,
                     1 => 3_000,
@@ -223,8 +245,7 @@ impl Simulation {
     /// One step of one of the launcher's threads.
     fn launcher(&mut self) {
         if self.launches.is_empty() || self.random.below(3) == 0 {
-            let Some(sandbox) = self.world.starts.pop_front() else { return };
-            if self.world.step(|core, now, _| core.begin_start(sandbox, now)).is_some() {
+            if let Some(sandbox) = self.world.begin() {
                 self.launches.push(Launch { sandbox, container: None });
             }
             return;
@@ -259,6 +280,15 @@ impl Simulation {
         }
     }
 
+    /// The Engine has paused or unpaused a container, or has not.
+    fn frost(&mut self) -> Option<()> {
+        let order = self.world.frosts.pop_front()?;
+        let done = self.random.below(5) > 0;
+        let FrostOrder { sandbox, ask, .. } = order;
+        self.world.step(|core, now, _| core.frost_done(sandbox, ask, done, now));
+        Some(())
+    }
+
     fn container_ends(&mut self) -> Option<()> {
         let id = self.sandbox(|_| true)?;
         let sandbox = &self.world.core.sandboxes[&id];
@@ -281,10 +311,10 @@ impl Simulation {
     fn serve_all(&mut self) {
         for _ in 0..60 {
             self.world.deliver_all();
-            while let Some(sandbox) = self.world.starts.pop_front() {
-                if self.world.step(|core, now, _| core.begin_start(sandbox, now)).is_some() {
-                    self.launches.push(Launch { sandbox, container: None });
-                }
+            while self.frost().is_some() {}
+            while let Some(sandbox) = self.world.begin() {
+                self.launches.push(Launch { sandbox, container: None });
+                self.end_launches();
             }
             self.end_launches();
             while let Some(order) = self.world.stops.pop() {
@@ -312,9 +342,16 @@ impl Simulation {
             }
             self.world.pass(Duration::from_millis(10));
         }
-        for pool in self.world.core.pools.values().filter(|p| p.target.function.is_some()) {
-            assert_eq!(pool.waiting.len(), 0, "they wait for ever for {}", pool.target.key);
-        }
+        let waiting = |world: &World, memory_too: bool| {
+            let pools = world.core.pools.iter().filter(|(_, p)| p.target.function.is_some());
+            let short = pools.filter(|(id, _)| memory_too || !world.core.by_memory(**id));
+            short.map(|(_, pool)| pool.waiting.len()).sum::<usize>()
+        };
+        assert_eq!(waiting(&self.world, false), 0, "they wait for ever");
+        // For memory, and for room before they are accepted, nobody waits longer than this.
+        self.world.pass(self.world.core.starving_time());
+        assert_eq!(waiting(&self.world, true), 0, "they wait for memory for ever");
+        assert_eq!(self.world.core.patient, 0, "they wait for room for ever");
     }
 
     /// The launcher's threads come to the end of what they do.
@@ -334,10 +371,7 @@ impl Simulation {
         }
         self.world.step(|core, now, _| core.end_all(now));
         assert_eq!(self.world.core.active, 0, "invocations are left");
-        while let Some(sandbox) = self.world.starts.pop_front() {
-            let wanted = self.world.step(|core, now, _| core.begin_start(sandbox, now));
-            assert!(wanted.is_none(), "a start after the end");
-        }
+        assert!(self.world.begin().is_none(), "a start after the end");
         for (runtime, id) in std::mem::take(&mut self.arriving) {
             self.world.step(|core, now, wall| core.answer_broken(runtime, id, now, wall));
         }
@@ -348,7 +382,7 @@ impl Simulation {
         }
         let core = &self.world.core;
         assert!(core.sandboxes.is_empty(), "sandboxes {:?} are left", core.sandboxes.keys());
-        assert!(core.local_running.is_empty() && core.live == 0);
+        assert!(core.local_running.is_empty() && core.live == 0 && core.memory_mb == 0);
         let (ticks, hour) = (self.world.ticks, Duration::from_secs(3600));
         self.world.pass(hour);
         assert!(self.world.ticks - ticks < 40, "ticks though nothing is there");

@@ -6,6 +6,7 @@ mod endings;
 mod locals;
 mod matching;
 mod reserved;
+mod room;
 mod starts;
 
 use std::net::IpAddr;

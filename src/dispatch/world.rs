@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
-use super::core::{Core, Effect, Limits, SandboxId, StopOrder};
+use super::core::{Core, Effect, FrostOrder, Limits, SandboxId, StopOrder};
 use super::invariants;
 use super::invocation::{Event, Outcome, Poll, Reply, Report, Target};
 use super::matching::{AnswerError, Runtime};
@@ -100,7 +100,9 @@ pub(super) struct World {
     pub(super) now: Instant,
     begin: Instant,
     pub(super) book: SharedBook,
-    pub(super) starts: VecDeque<SandboxId>,
+    /// How often a launcher was told that there is something to start.
+    pub(super) tokens: usize,
+    pub(super) frosts: VecDeque<FrostOrder>,
     pub(super) stops: Vec<StopOrder>,
     pub(super) deliveries: Vec<Delivery>,
     pub(super) ticks: usize,
@@ -111,18 +113,29 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(max: usize) -> World {
+        World::with(max, |_| ())
+    }
+
+    /// One whose limits are otherwise than usual.
+    pub(super) fn with(max: usize, change: impl FnOnce(&mut Limits)) -> World {
         let now = Instant::now();
-        let limits = Limits {
+        let mut limits = Limits {
             max_concurrent_executions: max,
+            max_total_memory_mb: 1 << 20,
+            max_parallel_starts: 64,
+            max_queue_wait: Duration::ZERO,
             init_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            freeze_after: None,
         };
+        change(&mut limits);
         World {
             core: Core::new(limits),
             now,
             begin: now,
             book: SharedBook::default(),
-            starts: VecDeque::new(),
+            tokens: 0,
+            frosts: VecDeque::new(),
             stops: Vec::new(),
             deliveries: Vec::new(),
             ticks: 0,
@@ -144,6 +157,7 @@ impl World {
     pub(super) fn step<T>(&mut self, step: impl FnOnce(&mut Core, Instant, SystemTime) -> T) -> T {
         let wall = self.wall();
         let result = step(&mut self.core, self.now, wall);
+        self.core.let_in(self.now, wall);
         for effect in std::mem::take(&mut self.core.effects) {
             match effect {
                 Effect::Deliver { poll, event, sandbox, .. } => {
@@ -157,8 +171,9 @@ impl World {
                 }
                 Effect::Reply { reply, outcome, report } => reply.reply(outcome, report),
                 Effect::HangUp(poll) => poll.hang_up(),
-                Effect::Start(sandbox) => self.starts.push_back(sandbox),
+                Effect::Start => self.tokens += 1,
                 Effect::Stop(order) => self.stops.push(order),
+                Effect::Frost(order) => self.frosts.push_back(order),
             }
         }
         invariants::check(&self.core, self.now);
@@ -275,10 +290,19 @@ impl World {
             .then_some((container, address))
     }
 
-    /// The Engine carries out the oldest start: a container whose runtime has not polled yet.
+    /// Sandboxes that no launcher has begun with.
+    pub(super) fn ordered(&self) -> usize {
+        self.core.pools.values().map(|pool| pool.ordered.len()).sum()
+    }
+
+    /// A launcher asks what to start, and begins with it.
+    pub(super) fn begin(&mut self) -> Option<SandboxId> {
+        self.step(|core, now, _| core.next_start(now)).map(|order| order.sandbox)
+    }
+
+    /// The Engine carries out the next start: a container whose runtime has not polled yet.
     pub(super) fn launch(&mut self) -> (SandboxId, Arc<str>, IpAddr) {
-        let sandbox = self.starts.pop_front().expect("a start is ordered");
-        self.step(|core, now, _| core.begin_start(sandbox, now)).expect("it is needed");
+        let sandbox = self.begin().expect("a start is ordered and needed");
         let (container, address) = self.created(sandbox).expect("it is wanted");
         self.step(|core, now, _| core.started(sandbox, now));
         (sandbox, container, address)

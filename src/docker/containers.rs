@@ -207,6 +207,16 @@ impl Engine {
         self.call(Call::post(target)).map(drop)
     }
 
+    /// Freezes a container's processes. A conflict means that it does not run, or is frozen.
+    pub fn pause_container(&self, id: &str) -> Result<(), EngineError> {
+        self.call(Call::post(Target::named("/containers", id, "/pause")?)).map(drop)
+    }
+
+    /// Lets a frozen container's processes run.
+    pub fn unpause_container(&self, id: &str) -> Result<(), EngineError> {
+        self.call(Call::post(Target::named("/containers", id, "/unpause")?)).map(drop)
+    }
+
     /// Sends the stop signal and, `grace_s` later, the kill. It returns when the container has
     /// stopped; that it was not running is fine.
     pub fn stop_container(&self, id: &str, grace_s: u32) -> Result<(), EngineError> {

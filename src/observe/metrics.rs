@@ -129,7 +129,11 @@ fn index(outcome: &Outcome) -> usize {
         Outcome::Failed(Failure::ResponseTooLarge { .. }) => 6,
         Outcome::Failed(Failure::NoAnswer) => 7,
         Outcome::Refused(
-            Refusal::ConcurrencyLimit | Refusal::ReservedLimit | Refusal::NoRuntime,
+            Refusal::ConcurrencyLimit
+            | Refusal::ReservedLimit
+            | Refusal::Stopped
+            | Refusal::MemoryLimit
+            | Refusal::NoRuntime,
         ) => 8,
         Outcome::Refused(Refusal::NoSandbox(_) | Refusal::FunctionGone | Refusal::ShuttingDown) => {
             9

@@ -5,6 +5,7 @@
 
 pub mod exposition;
 pub mod histogram;
+pub mod host;
 pub mod log;
 mod log_filter;
 pub mod metrics;

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender};
 use uuid::Uuid;
 
+use super::frost::Ask;
 use super::network::{NetworkError, SandboxNetwork, Wanted};
 use super::spec;
 pub use super::spec::Common;
 use super::state::EndReason;
-use crate::dispatch::{Dispatcher, Host, SandboxId, StopOrder, Target};
+use crate::dispatch::{Dispatcher, FrostOrder, Host, StartOrder, StopOrder};
 use crate::docker::{Engine, EngineError, Image};
 use crate::function::model::{Code, Function};
 use crate::package::Builder;
@@ -42,8 +43,9 @@ pub struct Launcher {
     network: RwLock<Arc<SandboxNetwork>>,
     images: Mutex<HashMap<String, Arc<Image>>>,
     /// Unbounded by itself: each sandbox has at most one order in each, and sandboxes are bounded.
-    starts: Sender<SandboxId>,
+    starts: Sender<()>,
     stops: Sender<StopOrder>,
+    frosts: Sender<FrostOrder>,
 }
 
 /// Why a sandbox could not be started; the text is for the log.
@@ -75,9 +77,11 @@ impl Launcher {
         wanted: Wanted,
         network: SandboxNetwork,
         max_parallel_starts: usize,
+        freezes: bool,
     ) -> std::io::Result<Arc<Launcher>> {
         let (starts, to_start) = crossbeam_channel::unbounded();
         let (stops, to_stop) = crossbeam_channel::unbounded();
+        let (frosts, to_frost) = crossbeam_channel::unbounded();
         let launcher = Arc::new(Launcher {
             engine,
             dispatcher,
@@ -88,6 +92,7 @@ impl Launcher {
             images: Mutex::new(HashMap::new()),
             starts,
             stops,
+            frosts,
         });
         for index in 0..max_parallel_starts.max(1) {
             let (launcher, orders) = (launcher.clone(), to_start.clone());
@@ -99,6 +104,11 @@ impl Launcher {
             let name = format!("remover-{index}");
             thread::Builder::new().name(name).spawn(move || launcher.stop_all(&orders))?;
         }
+        if freezes {
+            let launcher = launcher.clone();
+            let thread = thread::Builder::new().name("freezer".into());
+            thread.spawn(move || launcher.frost_all(&to_frost))?;
+        }
         Ok(launcher)
     }
 
@@ -106,31 +116,35 @@ impl Launcher {
         self.network.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn start_all(&self, orders: &Receiver<SandboxId>) {
-        for sandbox in orders {
-            let Some(target) = self.dispatcher.begin_start(sandbox) else { continue };
-            let Some(function) = target.function.clone() else { continue };
-            let begun = Instant::now();
-            match self.launch(sandbox, &target, &function) {
-                Ok(()) => {
-                    let took = begun.elapsed().as_millis();
-                    log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
-                }
-                Err(StartError::Unwanted) => self.dispatcher.removed(sandbox),
-                Err(StartError::Failed(why)) => {
-                    log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
-                    self.dispatcher.start_failed(sandbox, why);
-                }
+    fn start_all(&self, orders: &Receiver<()>) {
+        for () in orders {
+            // Which one is decided now, not when it was asked for; and what could not be started
+            // because too many were under way is found by whoever has ended one.
+            while let Some(order) = self.dispatcher.next_start() {
+                self.start_one(&order);
             }
         }
     }
 
-    fn launch(
-        &self,
-        sandbox: SandboxId,
-        target: &Target,
-        function: &Function,
-    ) -> Result<(), StartError> {
+    fn start_one(&self, order: &StartOrder) {
+        let StartOrder { sandbox, target, .. } = order;
+        let begun = Instant::now();
+        match self.launch(order) {
+            Ok(()) => {
+                let took = begun.elapsed().as_millis();
+                log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
+            }
+            Err(StartError::Unwanted) => self.dispatcher.removed(*sandbox),
+            Err(StartError::Failed(why)) => {
+                log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
+                self.dispatcher.start_failed(*sandbox, why);
+            }
+        }
+    }
+
+    fn launch(&self, order: &StartOrder) -> Result<(), StartError> {
+        let sandbox = order.sandbox;
+        let function = order.target.function.as_ref().ok_or_else(no_image)?;
         let image = self.image(function)?;
         let mut network_was_made = false;
         for _ in 0..ADDRESS_TRIES {
@@ -139,7 +153,7 @@ impl Launcher {
             let address = network.next_address(taken).ok_or_else(|| {
                 StartError::Failed(format!("no address is free on network {}", network.name))
             })?;
-            let id = self.create(sandbox, target, function, &image, address)?;
+            let id = self.create(order, function, &image, address)?;
             match self.engine.start_container(&id) {
                 Ok(()) => {
                     // False when it was ended meanwhile; its removal is ordered already.
@@ -168,18 +182,16 @@ impl Launcher {
     /// Creates the container and tells dispatch of it before it can say anything itself.
     fn create(
         &self,
-        sandbox: SandboxId,
-        target: &Target,
+        order: &StartOrder,
         function: &Function,
         image: &Image,
         address: Ipv4Addr,
     ) -> Result<String, StartError> {
+        let StartOrder { sandbox, ref target, .. } = *order;
         let unique = Uuid::new_v4().simple().to_string();
         let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
-        let label = sandbox.to_string();
         let now = SystemTime::now();
-        let spec =
-            spec::container(&self.common, target, function, image, &label, Some(address), now);
+        let spec = spec::container(&self.common, order, function, image, Some(address), now);
         let id = self.engine.create_container(&name, &spec).inspect_err(|error| {
             if error.is_not_found() {
                 self.forget_image(&spec.image);
@@ -257,6 +269,24 @@ impl Launcher {
         }
     }
 
+    /// Pauses and unpauses, one after the other: the Engine mistakes quick pairs for one container.
+    fn frost_all(&self, orders: &Receiver<FrostOrder>) {
+        for FrostOrder { sandbox, container, ask } in orders {
+            let done = match ask {
+                Ask::Freeze => self.engine.pause_container(&container),
+                Ask::Thaw => self.engine.unpause_container(&container),
+            };
+            // One that has ended meanwhile is no news.
+            if let Err(error) = &done
+                && !error.is_not_found()
+                && !error.is_conflict()
+            {
+                log::warn!("sandbox {sandbox}: {ask:?} failed: {error}");
+            }
+            self.dispatcher.frost_done(sandbox, ask, done.is_ok());
+        }
+    }
+
     /// Kills and removes a container, however often that takes while the Engine answers at all.
     fn remove(&self, container: &str) {
         for pause in [0, 100, 500, 2000] {
@@ -293,13 +323,17 @@ impl Launcher {
 }
 
 impl Host for Launcher {
-    fn start(&self, sandbox: SandboxId) {
+    fn start(&self) {
         // The receivers live as long as the launcher itself.
-        let _ = self.starts.send(sandbox);
+        let _ = self.starts.send(());
     }
 
     fn stop(&self, order: StopOrder) {
         let _ = self.stops.send(order);
+    }
+
+    fn frost(&self, order: FrostOrder) {
+        let _ = self.frosts.send(order);
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! [`state`] is a sandbox's life, [`launcher`] makes and removes containers at dispatch's orders,
 //! [`spec`] says what such a container is, [`network`] where it lives, [`watcher`] hears of its
-//! death, [`adoption`] knows those that somebody else has started, [`base_image`] is what a
-//! function without a base can be built on. Nothing here knows HTTP or an AWS shape.
+//! death, [`adoption`] knows those that somebody else has started, [`frost`] whether an idle one is
+//! frozen, [`pressure`] when the host is short of memory, [`base_image`] is what a function without a base can be built on. Nothing here knows
+//! HTTP or an AWS shape.
 
 pub mod adoption;
 pub mod base_image;
+pub mod frost;
 pub mod launcher;
 pub mod network;
+pub mod pressure;
 mod spec;
 pub mod state;
 pub mod watcher;

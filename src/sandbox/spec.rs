@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use crate::config::Credentials;
-use crate::dispatch::Target;
+use crate::dispatch::{Kind, StartOrder};
 use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode};
 use crate::function::model::Function;
 use crate::observe::time::Civil;
@@ -41,13 +41,13 @@ pub struct Common {
 /// The container of one sandbox.
 pub(super) fn container(
     common: &Common,
-    target: &Target,
+    order: &StartOrder,
     function: &Function,
     image: &Image,
-    sandbox: &str,
     address: Option<Ipv4Addr>,
     now: SystemTime,
 ) -> ContainerSpec {
+    let target = &order.target;
     let config = function.image_config.clone().unwrap_or_default();
     let entrypoint = config.entry_point.filter(|words| !words.is_empty());
     // The Engine drops the image's command when the entry point is replaced; Lambda doesn't.
@@ -62,12 +62,12 @@ pub(super) fn container(
     ContainerSpec {
         // By its id: a tag that was given to another image meanwhile is not this function's.
         image: image.id.clone(),
-        env: environment(common, target, function, handler.map(String::as_str), now),
+        env: environment(common, order, function, handler.map(String::as_str), now),
         labels: [
             label(super::OWNER_LABEL, &common.owner),
             label(super::FUNCTION_LABEL, &target.name),
             label(super::VERSION_LABEL, &target.version),
-            label(super::SANDBOX_LABEL, sandbox),
+            label(super::SANDBOX_LABEL, &order.sandbox.to_string()),
         ]
         .into(),
         entrypoint,
@@ -121,11 +121,16 @@ fn nano_cpus(cpus: f64) -> u64 {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn environment(
     common: &Common,
-    target: &Target,
+    order: &StartOrder,
     function: &Function,
     handler: Option<&str>,
     now: SystemTime,
 ) -> Vec<String> {
+    let target = &order.target;
+    let kind = match order.kind {
+        Kind::OnDemand => "on-demand",
+        Kind::Provisioned => "provisioned-concurrency",
+    };
     let Civil { year, month, day, .. } = Civil::from(now);
     let stream = uuid::Uuid::new_v4().simple().to_string();
     let mut env = vec![
@@ -133,7 +138,7 @@ fn environment(
         format!("AWS_LAMBDA_FUNCTION_NAME={}", target.name),
         format!("AWS_LAMBDA_FUNCTION_VERSION={}", target.version),
         format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", function.memory_mb),
-        "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand".to_owned(),
+        format!("AWS_LAMBDA_INITIALIZATION_TYPE={kind}"),
         format!("AWS_LAMBDA_LOG_GROUP_NAME={}", function.logging.group),
         format!(
             "AWS_LAMBDA_LOG_STREAM_NAME={year:04}/{month:02}/{day:02}/[{}]{stream}",
@@ -165,6 +170,7 @@ fn environment(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dispatch::Target;
     use crate::function::model::{ImageConfig, tests::sample};
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
@@ -180,7 +186,7 @@ mod tests {
             max_cpus: 1.5,
             credentials: None,
         };
-        let target = Target {
+        let target = Arc::new(Target {
             key: "k".into(),
             name: "f".into(),
             version: "$LATEST".into(),
@@ -188,10 +194,11 @@ mod tests {
             timeout: Duration::from_secs(3),
             memory_mb: 128,
             function: Some(Arc::new(function.clone())),
-        };
+        });
+        let order = StartOrder { sandbox: 7, target, kind: Kind::OnDemand };
         let image = Image { command: vec!["app.handler".into()], ..Image::default() };
         let now = UNIX_EPOCH + Duration::from_millis(1_795_424_571_123);
-        container(&common, &target, &function, &image, "s", None, now)
+        container(&common, &order, &function, &image, None, now)
     }
 
     #[test]

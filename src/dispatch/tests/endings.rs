@@ -59,11 +59,15 @@ fn an_exit_is_told_to_whom_it_concerns() {
     let (between, _) = idle(&mut world, &f);
     die(&mut world, &between, 0);
     let next = world.invoke(&f);
-    assert_eq!((world.outcome(next), world.starts.len()), (String::new(), 1));
+    assert_eq!((world.outcome(next), world.ordered()), (String::new(), 1));
     let starting = launch(&mut world);
     die(&mut world, &starting, 2);
-    assert_eq!(world.outcome(next), "Failed(Exited(Exit { code: 2, out_of_memory: false }))");
     assert_eq!(state(&world, &starting), stopped(EndReason::InitFailed));
+    assert_eq!((world.outcome(next), world.ordered()), (String::new(), 1), "once more");
+    let again = launch(&mut world);
+    die(&mut world, &again, 3);
+    assert_eq!(world.outcome(next), "Failed(Exited(Exit { code: 3, out_of_memory: false }))");
+    assert_eq!(world.ordered(), 0);
 }
 
 #[test]
@@ -85,6 +89,11 @@ fn an_init_error_fails_one_who_waits_and_the_others_go_on() {
     let at = failing.address;
     let error = || b"{}".to_vec().into();
     world.step(|core, now, _| core.init_error(at, error(), now)).unwrap();
+    assert_eq!(world.outcome(first), "", "it is tried once more");
+    let twice = launch(&mut world);
+    world.step(|core, now, _| core.init_error(twice.address, error(), now)).unwrap();
+    let third = launch(&mut world);
+    world.step(|core, now, _| core.init_error(third.address, error(), now)).unwrap();
     assert_eq!(world.outcome(first), "FunctionError(Body(2 bytes))");
     let again = world.step(|core, now, _| core.init_error(at, error(), now));
     assert_eq!(again, Err(AnswerError::InvalidState));
@@ -102,8 +111,27 @@ fn a_runtime_that_is_silent_for_the_init_time_is_given_up() {
     let id = world.invoke(&f);
     let sandbox = launch(&mut world);
     world.pass(s(10));
-    assert_eq!(world.outcome(id), "Failed(InitTimedOut { after: 10s })");
     assert_eq!(state(&world, &sandbox), stopped(EndReason::InitFailed));
+    assert_eq!(world.outcome(id), "", "it is tried once more, within the function's timeout");
+    launch(&mut world);
+    world.pass(s(3));
+    assert_eq!(world.outcome(id), "Failed(InitTimedOut { after: 3s })");
+}
+
+#[test]
+fn an_init_that_is_tried_again_is_part_of_the_invocations_time() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let id = world.invoke(&f);
+    launch(&mut world);
+    world.pass(s(10));
+    let again = launch(&mut world);
+    world.pass(s(2));
+    let got = poll(&mut world, &again);
+    assert_eq!(world.got(got), [id]);
+    world.pass(ms(999));
+    assert_eq!(world.outcome(id), "");
+    world.pass(ms(1));
+    assert_eq!(world.outcome(id), "Failed(TimedOut { after: 3s })");
 }
 
 #[test]
@@ -139,10 +167,9 @@ fn sandboxes_of_an_old_revision_end_when_they_are_done() {
 fn a_start_of_an_old_revision_is_made_anew() {
     let (mut world, old, new) = (World::new(4), target("f", 1), target("f", 2));
     let (first, second) = (world.invoke(&old), world.invoke(&new));
-    let starts: Vec<_> = world.starts.drain(..).collect();
-    assert!(world.step(|core, now, _| core.begin_start(starts[0], now)).is_none());
-    assert!(world.step(|core, now, _| core.begin_start(starts[1], now)).is_some());
-    assert_eq!(world.starts.len(), 1);
+    let begun = [world.begin().unwrap(), world.begin().unwrap()];
+    let of = |id| world.core.sandboxes[&id].target.clone();
+    assert!(begun.iter().all(|&id| Arc::ptr_eq(&of(id), &new)) && world.begin().is_none());
     assert!(world.outcome(first).is_empty() && world.outcome(second).is_empty());
 }
 
@@ -153,8 +180,7 @@ fn a_deleted_function_ends_and_may_come_again() {
     let waits = world.invoke(&f);
     world.step(|core, now, _| core.retire("f", now));
     assert_eq!(world.outcome(waits), "Refused(FunctionGone)");
-    let start = world.starts.pop_front().unwrap();
-    assert!(world.step(|core, now, _| core.begin_start(start, now)).is_none());
+    assert!(world.begin().is_none());
     let late = world.invoke(&f);
     assert_eq!(world.outcome(late), "Refused(FunctionGone)", "it was looked up before");
 
@@ -180,7 +206,7 @@ fn draining_lets_what_runs_go_on_and_takes_nothing_new() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let (sandbox, id, _) = busy(&mut world, &f);
     let waits = world.invoke(&f);
-    world.core.draining = true;
+    world.step(|core, _, _| core.drain());
     let new = world.invoke(&f);
     assert_eq!(world.outcome(new), "Refused(ShuttingDown)");
     answer(&mut world, &sandbox, id);

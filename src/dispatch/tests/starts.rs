@@ -11,12 +11,12 @@ fn a_sandbox_more_only_when_those_to_come_do_not_cover_who_waits() {
     let (sandbox, id, _) = busy(&mut world, &f);
     answer(&mut world, &sandbox, id);
     let second = world.invoke(&f);
-    assert!(world.starts.is_empty(), "the one that has just answered comes back");
+    assert!(world.ordered() == 0, "the one that has just answered comes back");
     world.invoke(&f);
-    assert_eq!(world.starts.len(), 1);
+    assert_eq!(world.ordered(), 1);
     let back = poll(&mut world, &sandbox);
     assert_eq!(world.got(back), [second]);
-    assert_eq!(world.starts.len(), 1);
+    assert_eq!(world.ordered(), 1);
 }
 
 #[test]
@@ -26,9 +26,9 @@ fn who_does_not_come_back_at_once_is_not_waited_for() {
     answer(&mut world, &sandbox, id);
     world.invoke(&f);
     world.pass(ms(49));
-    assert!(world.starts.is_empty());
+    assert!(world.ordered() == 0);
     world.pass(ms(1));
-    assert_eq!(world.starts.len(), 1);
+    assert_eq!(world.ordered(), 1);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_finishing_sandbox_at_the_limit_does_not_keep_the_timekeeper_awake() {
     world.pass(ms(2900));
     assert!(world.ticks < 5, "{} ticks", world.ticks);
     world.pass(ms(200));
-    assert_eq!((state(&world, &sandbox), world.starts.len()), (stopped(EndReason::TimedOut), 1));
+    assert_eq!((state(&world, &sandbox), world.ordered()), (stopped(EndReason::TimedOut), 1));
 }
 
 fn stopped(reason: EndReason) -> Option<State> {
@@ -66,7 +66,7 @@ fn at_the_limit_the_longest_idle_sandbox_of_another_function_goes() {
     world.invoke(&g);
     assert_eq!(state(&world, &old), stopped(EndReason::Evicted));
     assert_eq!(state(&world, &young), Some(State::Idle));
-    assert_eq!((world.starts.len(), world.stops.len(), world.core.live), (1, 1, 2));
+    assert_eq!((world.ordered(), world.stops.len(), world.core.live), (1, 1, 2));
 }
 
 #[test]
@@ -80,11 +80,11 @@ fn the_room_of_an_evicted_sandbox_is_given_once() {
     }
     world.invoke(&target("g", 1));
     world.invoke(&target("h", 1));
-    assert!(world.starts.is_empty());
+    assert!(world.ordered() == 0);
     for sandbox in [&sandbox, &stays, &also] {
         poll(&mut world, sandbox);
     }
-    assert_eq!((world.core.live, world.starts.len()), (3, 2));
+    assert_eq!((world.core.live, world.ordered()), (3, 2));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn an_idle_sandbox_of_somebody_else_is_never_evicted() {
     world.step(|core, now, _| core.adopt(&by_hand, "theirs".into(), "theirs".into(), adopted, now));
     let parked = world.poll(adopted).unwrap();
     world.invoke(&g);
-    assert_eq!(world.starts.len(), 1, "it takes none of the service's room");
+    assert_eq!(world.ordered(), 1, "it takes none of the service's room");
     let id = world.core.by_address[&adopted];
     assert_eq!(world.core.sandboxes[&id].state, State::Idle);
     world.step(|core: &mut Core, now, _| core.died("theirs", 0, now));
@@ -129,12 +129,11 @@ fn a_start_that_nobody_needs_any_more_is_cancelled_and_leaves_its_room() {
     let second = world.invoke(&f);
     answer(&mut world, &sandbox, id);
     let waits = world.invoke(&g);
-    assert_eq!(world.starts.len(), 1, "the second of f; there is no room for g");
+    assert_eq!(world.ordered(), 1, "the second of f; there is no room for g");
     let got = poll(&mut world, &sandbox);
     assert_eq!(world.got(got), [second]);
-    let start = world.starts.pop_front().unwrap();
-    assert!(world.step(|core, now, _| core.begin_start(start, now)).is_none());
-    assert_eq!(world.starts.len(), 1, "g has the room now");
+    assert_eq!(world.core.live, 2);
+    // That of f is not needed any more, so g has its room.
     let sandbox = launch(&mut world);
     let got = poll(&mut world, &sandbox);
     assert_eq!(world.got(got), [waits]);
@@ -149,17 +148,16 @@ fn starts_beyond_those_who_wait_are_cancelled() {
     answer(&mut world, &sandbox, ids[0]);
     poll(&mut world, &sandbox);
     assert_eq!(world.core.waiting, 1);
-    let starts = [world.starts.pop_front().unwrap(), world.starts.pop_front().unwrap()];
-    let begun = starts.map(|id| world.step(|core, now, _| core.begin_start(id, now)).is_some());
-    assert_eq!(begun, [false, true]);
+    assert_eq!(world.ordered(), 2);
+    assert!(world.begin().is_some());
+    assert!(world.begin().is_none() && world.ordered() == 0, "one of the two was cancelled");
 }
 
 #[test]
 fn a_failed_start_fails_one_who_waits_and_leaves_its_room() {
     let (mut world, f, g) = (World::new(2), target("f", 1), target("g", 1));
     let failed = world.invoke(&f);
-    let start = world.starts.pop_front().unwrap();
-    assert!(world.step(|core, now, _| core.begin_start(start, now)).is_some());
+    let start = world.begin().unwrap();
     let why = "disk full".to_owned();
     assert!(world.step(|core, now, _| core.start_failed(start, why, now)));
     busy(&mut world, &g);
@@ -171,8 +169,7 @@ fn a_failed_start_fails_one_who_waits_and_leaves_its_room() {
 fn a_start_that_fails_after_its_runtime_came_loses_no_reply() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let id = world.invoke(&f);
-    let start = world.starts.pop_front().unwrap();
-    world.step(|core, now, _| core.begin_start(start, now));
+    let start = world.begin().unwrap();
     let (_, address) = world.created(start).unwrap();
     let got = world.poll(address).unwrap();
     world.deliver_all();
@@ -186,8 +183,7 @@ fn a_start_that_fails_after_its_runtime_came_loses_no_reply() {
 fn a_container_that_was_refused_is_replaced_though_its_death_is_told() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let id = world.invoke(&f);
-    let start = world.starts.pop_front().unwrap();
-    world.step(|core, now, _| core.begin_start(start, now));
+    let start = world.begin().unwrap();
     let (refused, _) = world.created(start).unwrap();
     world.step(|core, now, _| core.died(&refused, 137, now));
     let (_, address) = world.created(start).expect("it is still wanted");
@@ -201,33 +197,34 @@ fn a_container_that_was_refused_is_replaced_though_its_death_is_told() {
 fn an_exit_before_the_engine_has_answered_counts() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let id = world.invoke(&f);
-    let start = world.starts.pop_front().unwrap();
-    world.step(|core, now, _| core.begin_start(start, now));
+    let start = world.begin().unwrap();
     let (container, _) = world.created(start).unwrap();
     world.step(|core, now, _| core.died(&container, 3, now));
     assert!(!world.step(|core, now, _| core.started(start, now)));
-    assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 3, out_of_memory: false }))");
-    assert_eq!(world.stops.len(), 1);
+    assert_eq!((world.stops.len(), world.ordered()), (1, 1), "it is tried once more");
+    let start = world.begin().unwrap();
+    let (container, _) = world.created(start).unwrap();
+    world.step(|core, now, _| core.died(&container, 4, now));
+    world.step(|core, now, _| core.started(start, now));
+    assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 4, out_of_memory: false }))");
 }
 
 #[test]
 fn a_sandbox_that_ends_while_it_is_made_is_cleaned_up_by_its_launcher() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let ids = [world.invoke(&f), world.invoke(&f), world.invoke(&f)];
-    let starts: Vec<_> = world.starts.drain(..).collect();
-    for &start in &starts[1..] {
-        assert!(world.step(|core, now, _| core.begin_start(start, now)).is_some());
-    }
-    let (container, _) = world.created(starts[2]).unwrap();
+    let starts = [world.begin().unwrap(), world.begin().unwrap()];
+    assert_eq!(world.ordered(), 1);
+    let (container, _) = world.created(starts[1]).unwrap();
     world.step(|core, now, _| core.end_all(now));
     assert!(ids.iter().all(|&id| world.outcome(id) == "Refused(ShuttingDown)"));
-    assert!(world.step(|core, now, _| core.begin_start(starts[0], now)).is_none(), "queued");
-    assert!(world.created(starts[1]).is_none(), "being created: its launcher removes it");
-    world.step(|core, now, _| core.removed(starts[1], now));
+    assert!(world.begin().is_none(), "ordered: it is forgotten at once");
+    assert!(world.created(starts[0]).is_none(), "being created: its launcher removes it");
+    world.step(|core, now, _| core.removed(starts[0], now));
     assert_eq!(world.stops.len(), 1, "created: removal is ordered");
     assert_eq!(world.stops[0].container, container);
-    assert!(!world.step(|core, now, _| core.started(starts[2], now)));
-    world.step(|core, now, _| core.removed(starts[2], now));
+    assert!(!world.step(|core, now, _| core.started(starts[1], now)));
+    world.step(|core, now, _| core.removed(starts[1], now));
     assert!(world.core.sandboxes.is_empty());
 }
 
