@@ -28,7 +28,7 @@ use crate::observe::metrics::Metrics;
 use crate::package::s3::S3;
 use crate::package::{Builder, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
-use crate::sandbox::launcher::{Common, Launcher};
+use crate::sandbox::launcher::{Common, Launcher, Threads};
 use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
 use crate::sandbox::{base_image, pressure, watcher};
 
@@ -211,8 +211,10 @@ impl Service {
             common,
             wanted,
             network,
-            config.execution.max_parallel_starts,
-            config.execution.freeze_after.is_some(),
+            Threads {
+                parallel_starts: config.execution.max_parallel_starts,
+                freezer: config.execution.freeze_after.is_some(),
+            },
         )
         .map_err(StartError::Thread)?;
         dispatcher.set_host(launcher.clone());

@@ -27,7 +27,10 @@ impl Core {
     ) {
         match self.accept(target, now) {
             Ok((pool, claim)) => {
-                self.take_in(pool, claim, event, reply, now, now, wall);
+                self.active += 1;
+                let received = now;
+                let invocation = Invocation { claim, event, reply, received, init_failed: false };
+                self.enqueue(pool, invocation, false, now, wall);
             }
             Err(refusal) => {
                 let wait = self.may_wait(&refusal);
@@ -54,22 +57,6 @@ impl Core {
                 self.turn_away(patient);
             }
         }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn take_in(
-        &mut self,
-        pool: PoolId,
-        claim: ClaimId,
-        event: Arc<Event>,
-        reply: Box<dyn Reply>,
-        received: Instant,
-        now: Instant,
-        wall: SystemTime,
-    ) {
-        self.active += 1;
-        let invocation = Invocation { claim, event, reply, received, init_failed: false };
-        self.enqueue(pool, invocation, false, now, wall);
     }
 
     /// The pool that takes an invocation of `target`, and the claim that it was taken from.
@@ -136,7 +123,9 @@ impl Core {
                 Err(_) => continue,
             };
             if let Some(Patient { event, reply, received, .. }) = self.pop_patient(pool) {
-                self.take_in(pool, claim, event, reply, received, now, wall);
+                self.active += 1;
+                let invocation = Invocation { claim, event, reply, received, init_failed: false };
+                self.enqueue(pool, invocation, false, now, wall);
                 return true;
             }
             self.shares.give_back(claim);

@@ -48,6 +48,14 @@ pub struct Launcher {
     frosts: Sender<FrostOrder>,
 }
 
+/// What the launcher starts beside the removers.
+#[derive(Debug, Clone, Copy)]
+pub struct Threads {
+    pub parallel_starts: usize,
+    /// Whether there is anything to freeze.
+    pub freezer: bool,
+}
+
 /// Why a sandbox could not be started; the text is for the log.
 enum StartError {
     /// Dispatch does not want it any more.
@@ -76,8 +84,7 @@ impl Launcher {
         common: Common,
         wanted: Wanted,
         network: SandboxNetwork,
-        max_parallel_starts: usize,
-        freezes: bool,
+        threads: Threads,
     ) -> std::io::Result<Arc<Launcher>> {
         let (starts, to_start) = crossbeam_channel::unbounded();
         let (stops, to_stop) = crossbeam_channel::unbounded();
@@ -94,7 +101,7 @@ impl Launcher {
             stops,
             frosts,
         });
-        for index in 0..max_parallel_starts.max(1) {
+        for index in 0..threads.parallel_starts.max(1) {
             let (launcher, orders) = (launcher.clone(), to_start.clone());
             let name = format!("starter-{index}");
             thread::Builder::new().name(name).spawn(move || launcher.start_all(&orders))?;
@@ -104,7 +111,7 @@ impl Launcher {
             let name = format!("remover-{index}");
             thread::Builder::new().name(name).spawn(move || launcher.stop_all(&orders))?;
         }
-        if freezes {
+        if threads.freezer {
             let launcher = launcher.clone();
             let thread = thread::Builder::new().name("freezer".into());
             thread.spawn(move || launcher.frost_all(&to_frost))?;
