@@ -112,10 +112,10 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The known key whose name takes the fewest edits; among equals one of the same section.
-pub(super) fn nearest(path: &[String], known: &[(&str, &[&str])]) -> Option<String> {
+pub(super) fn nearest(path: &[&str], known: &[(&str, &[&str])]) -> Option<String> {
     let (section, name) = match path {
-        [name] => (None, name),
-        [section, name, ..] => (Some(section.as_str()), name),
+        [name] => (None, *name),
+        [section, name, ..] => (Some(*section), *name),
         [] => return None,
     };
     let keys = known.iter().flat_map(|(section, keys)| {
@@ -164,7 +164,6 @@ mod tests {
     #[test]
     fn the_same_section_wins_among_equals() {
         let known: &[(&str, &[&str])] = &[("a", &["size"]), ("b", &["size"])];
-        let path = ["b".to_owned(), "sise".to_owned()];
-        assert_eq!(nearest(&path, known).as_deref(), Some("b.size"));
+        assert_eq!(nearest(&["b", "sise"], known).as_deref(), Some("b.size"));
     }
 }

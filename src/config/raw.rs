@@ -13,43 +13,36 @@ use super::error::{ConfigError, Place, nearest, shown};
 use super::runtimes;
 
 /// A value of any type together with its place in the text.
-pub(super) type Setting = Spanned<toml::Value>;
+pub(super) type Setting<'a> = Spanned<DeValue<'a>>;
 
-/// The settings of one section.
-pub(super) type Section = BTreeMap<String, Setting>;
-
-/// One list of names makes both the structs and `KEYS`: neither can forget a key of the other. The
-/// structs are filled by hand: a derived reader for each of them took a fortieth of the program.
+/// One list of names makes the structs, the way into them and `KEYS`: none can forget a key of
+/// another.
 macro_rules! sections {
     ($($section:ident: $type:ident { $($key:ident),+ $(,)? })+) => {
         /// The whole file; a section or key that is missing is `None` or all `None`.
-        #[derive(Debug)]
-        pub(super) struct RawConfig {
-            $(pub(super) $section: $type,)+
+        #[derive(Debug, Default)]
+        pub(super) struct RawConfig<'a> {
+            $(pub(super) $section: $type<'a>,)+
             /// The one section whose keys are words of another model; its own file judges them.
-            pub(super) runtimes: Section,
-        }
-
-        impl RawConfig {
-            fn of(mut sections: BTreeMap<String, Section>) -> RawConfig {
-                let mut section = |name| sections.remove(name).unwrap_or_default();
-                RawConfig {
-                    $($section: $type::of(section(stringify!($section))),)+
-                    runtimes: section(runtimes::SECTION),
-                }
-            }
+            pub(super) runtimes: BTreeMap<String, Setting<'a>>,
         }
 
         $(
-            #[derive(Debug)]
-            pub(super) struct $type { $(pub(super) $key: Option<Setting>,)+ }
+            #[derive(Debug, Default)]
+            pub(super) struct $type<'a> { $(pub(super) $key: Option<Setting<'a>>,)+ }
+        )+
 
-            impl $type {
-                fn of(mut keys: Section) -> $type {
-                    $type { $($key: keys.remove(stringify!($key)),)+ }
+        impl<'a> RawConfig<'a> {
+            /// Where the value of a key belongs. None: there is no such key.
+            fn place_of(&mut self, section: &str, key: &str) -> Option<&mut Option<Setting<'a>>> {
+                match (section, key) {
+                    $($((stringify!($section), stringify!($key)) => {
+                        Some(&mut self.$section.$key)
+                    })+)+
+                    _ => None,
                 }
             }
-        )+
+        }
 
         /// Every section with its keys.
         pub(super) const KEYS: &[(&str, &[&str])] =
@@ -88,7 +81,7 @@ pub(super) struct Source<'a> {
     pub(super) text: &'a str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
         let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -100,83 +93,47 @@ impl Source<'_> {
         self.text.get(span.clone()).unwrap_or_default()
     }
 
-    pub(super) fn parse(&self) -> Result<RawConfig, ConfigError> {
-        let sections = toml::from_str(self.text).map_err(|error| self.explain(&error))?;
-        match self.first_unknown() {
-            Some((span, path)) => Err(self.unknown(&span, &path)),
-            None => Ok(RawConfig::of(sections)),
-        }
-    }
-
-    /// The first section or key in the text that there is no such, and where its name stands.
-    fn first_unknown(&self) -> Option<(Range<usize>, Vec<String>)> {
-        let table = DeTable::parse(self.text).ok()?;
-        let mut names = Vec::new();
-        for (section, value) in table.get_ref() {
-            let of = section.get_ref().to_string();
-            if let DeValue::Table(keys) = value.get_ref() {
-                let keys = keys.iter().map(|(key, _)| key);
-                names.extend(
-                    keys.map(|key| (key.span(), vec![of.clone(), key.get_ref().to_string()])),
-                );
+    pub(super) fn parse(&self) -> Result<RawConfig<'a>, ConfigError> {
+        let table = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
+            place: self.place(&error.span().unwrap_or_default()),
+            key: None,
+            message: shown(error.message()),
+        })?;
+        let mut raw = RawConfig::default();
+        for (section, value) in table.into_inner() {
+            let (section_span, section) = (section.span(), section.into_inner());
+            let runtimes = section == runtimes::SECTION;
+            if !runtimes && !KEYS.iter().any(|(known, _)| *known == section) {
+                return Err(self.unknown(&section_span, &[&section]));
             }
-            names.push((section.span(), vec![of]));
+            let value_span = value.span();
+            let keys = match value.into_inner() {
+                DeValue::Table(keys) => keys,
+                other => {
+                    let place = self.place(&value_span);
+                    let message = format!("invalid type: {}, expected a section", other.type_str());
+                    return Err(ConfigError::Syntax { place, key: Some(section.into()), message });
+                }
+            };
+            for (key, value) in keys {
+                let (key_span, key) = (key.span(), key.into_inner());
+                if runtimes {
+                    raw.runtimes.insert(key.into_owned(), value);
+                } else if let Some(place) = raw.place_of(&section, &key) {
+                    *place = Some(value);
+                } else {
+                    return Err(self.unknown(&key_span, &[&section, &key]));
+                }
+            }
         }
-        names.retain(|(_, path)| !known(path));
-        names.into_iter().min_by_key(|(span, _)| span.start)
+        Ok(raw)
     }
 
-    fn unknown(&self, span: &Range<usize>, path: &[String]) -> ConfigError {
+    fn unknown(&self, span: &Range<usize>, path: &[&str]) -> ConfigError {
         let known = [KEYS, &[(runtimes::SECTION, &[])]].concat();
         let nearest = nearest(path, &known);
         ConfigError::UnknownKey { place: self.place(span), key: path.join("."), nearest }
     }
-
-    /// toml names no key in its errors: this does.
-    fn explain(&self, error: &toml::de::Error) -> ConfigError {
-        let span = error.span().unwrap_or(0..0);
-        match self.path_at(span.start) {
-            Some(path) if !known(&path) => self.unknown(&span, &path),
-            path => ConfigError::Syntax {
-                place: self.place(&span),
-                key: path.map(|path| path.join(".")),
-                message: shown(error.message()),
-            },
-        }
-    }
-
-    /// Which key stands at this offset: its name, after that of its section if it has one.
-    /// None where the text is no TOML at all.
-    fn path_at(&self, offset: usize) -> Option<Vec<String>> {
-        let table = DeTable::parse(self.text).ok()?;
-        for (section, value) in table.get_ref() {
-            if let DeValue::Table(keys) = value.get_ref() {
-                for (key, value) in keys {
-                    if key.span().contains(&offset) || value.span().contains(&offset) {
-                        return Some(vec![
-                            section.get_ref().to_string(),
-                            key.get_ref().to_string(),
-                        ]);
-                    }
-                }
-            }
-            if section.span().contains(&offset) || value.span().contains(&offset) {
-                return Some(vec![section.get_ref().to_string()]);
-            }
-        }
-        None
-    }
-}
-
-fn known(path: &[String]) -> bool {
-    if path.first().is_some_and(|section| section == runtimes::SECTION) {
-        return true;
-    }
-    KEYS.iter().any(|(section, keys)| match path {
-        [name] => name == section,
-        [name, key, ..] => name == section && keys.contains(&key.as_str()),
-        [] => false,
-    })
 }
 
 #[cfg(test)]
@@ -193,7 +150,8 @@ mod tests {
         let port = source.parse().unwrap().server.port.unwrap();
         assert_eq!(source.place(&port.span()).to_string(), "f:4");
         assert_eq!(source.excerpt(&port.span()), "0x1f90");
-        assert_eq!(port.get_ref().as_integer(), Some(8080));
+        let value = port.get_ref().as_integer().unwrap();
+        assert_eq!((value.as_str(), value.radix()), ("1f90", 16));
     }
 
     #[test]
@@ -241,10 +199,8 @@ mod tests {
         assert_eq!(
             text,
             "config.toml:1: server is not readable as configuration: \
-             invalid type: integer `5`, expected a map"
+             invalid type: integer, expected a section"
         );
-        let text = refusal("[server]\nport = 99999999999999999999999999\n");
-        assert!(text.starts_with("config.toml:2: server.port is not readable"), "{text}");
         assert_eq!(refusal("[server").lines().count(), 1);
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::error::{ConfigError, nearest};
-use super::raw::{Section, Source};
+use super::raw::{Setting, Source};
 
 pub(super) const SECTION: &str = "runtimes";
 
@@ -106,27 +106,23 @@ impl Runtimes {
 /// The defaults with the file's entries over them.
 pub(super) fn runtimes(
     source: Source<'_>,
-    raw: &Section,
+    raw: &BTreeMap<String, Setting<'_>>,
     base_image: &str,
 ) -> Result<Runtimes, ConfigError> {
     let mut runtimes = Runtimes::defaults(base_image);
     for (identifier, setting) in raw {
         let place = source.place(&setting.span());
         let key = format!("{SECTION}.{identifier}");
-        let image = match setting.get_ref() {
-            toml::Value::String(text) => Some(text).filter(|text| is_image(text)),
-            _ => None,
-        };
+        let image = setting.get_ref().as_str().filter(|text| is_image(text));
         let known = IDENTIFIERS.iter().find(|(name, _)| name == identifier);
         match (known, image) {
             (Some((name, _)), Some(image)) => {
-                runtimes.0.insert(name, image.clone());
+                runtimes.0.insert(name, image.to_owned());
             }
             // An unquoted `python3.13` is a table; the sentence below tells of the quotes.
             (None, _) if !setting.get_ref().is_table() => {
                 let names: Vec<&str> = IDENTIFIERS.iter().map(|(name, _)| *name).collect();
-                let path = [SECTION.to_owned(), identifier.clone()];
-                let nearest = nearest(&path, &[(SECTION, &names)]);
+                let nearest = nearest(&[SECTION, identifier], &[(SECTION, &names)]);
                 return Err(ConfigError::UnknownKey { place, key, nearest });
             }
             _ => {

@@ -5,6 +5,8 @@
 use std::thread;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
@@ -191,9 +193,7 @@ impl Check<'_> {
 
     fn whole(&self, setting: &Option<Setting>, range: &Range) -> Result<u64, ConfigError> {
         let Some(setting) = setting else { return Ok(range.default) };
-        setting
-            .get_ref()
-            .as_integer()
+        integer(setting)
             .and_then(|value| u64::try_from(value).ok())
             .filter(|value| (range.min..=range.max).contains(value))
             .ok_or_else(|| self.refuse(setting, range.key, &range.allowed()))
@@ -212,9 +212,8 @@ impl Check<'_> {
     fn cpus(&self, setting: &Option<Setting>) -> Result<f64, ConfigError> {
         let Some(setting) = setting else { return Ok(ranges::CPU_DEFAULT) };
         let value = match setting.get_ref() {
-            toml::Value::Float(value) => Some(*value),
-            toml::Value::Integer(value) => u32::try_from(*value).ok().map(f64::from),
-            _ => None,
+            DeValue::Float(value) => value.as_str().parse().ok(),
+            _ => integer(setting).and_then(|value| u32::try_from(value).ok()).map(f64::from),
         };
         value.filter(|value| (ranges::CPU_MIN..=ranges::CPU_MAX).contains(value)).ok_or_else(|| {
             let allowed = format!("a number from {} to {}", ranges::CPU_MIN, ranges::CPU_MAX);
@@ -235,6 +234,12 @@ impl Check<'_> {
             None => Err(self.refuse(setting, key, allowed)),
         }
     }
+}
+
+/// None also for one beyond 64 bits: it is beyond each range.
+fn integer(setting: &Setting<'_>) -> Option<i64> {
+    let value = setting.get_ref().as_integer()?;
+    i64::from_str_radix(value.as_str(), value.radix()).ok()
 }
 
 /// The range has made sure that it fits.
