@@ -3,16 +3,17 @@
 //! The number that was given last is kept apart from the versions, so that it outlives them.
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
+use serde::de::DeserializeOwned;
 
 use super::layers::{LayerDetails, LayerVersion};
-use super::store::Store;
+use super::store::{Store, Table};
 use super::store_error::StoreError;
 
-/// Region, name and version to the record in JSON.
-const LAYERS: TableDefinition<'_, (&str, &str, u64), &[u8]> = TableDefinition::new("layers");
+/// `region/name/version` to the record in JSON.
+const LAYERS: Table<'_> = TableDefinition::new("layers");
 
-/// Region and name to the number that was given last.
-const NUMBERS: TableDefinition<'_, (&str, &str), u64> = TableDefinition::new("layer_numbers");
+/// `region/name` to the number that was given last, in JSON.
+const NUMBERS: Table<'_> = TableDefinition::new("layer_numbers");
 
 impl Store {
     pub(super) fn publish_layer(
@@ -25,9 +26,13 @@ impl Store {
             let transaction = database.begin_write()?;
             let layer = {
                 let mut numbers = transaction.open_table(NUMBERS)?;
-                let last = numbers.get((region, name))?.map_or(0, |last| last.value());
+                let key = format!("{region}/{name}");
+                let last: u64 = match numbers.get(key.as_str())? {
+                    Some(last) => read(last.value())?,
+                    None => 0,
+                };
                 let version = last + 1;
-                numbers.insert((region, name), version)?;
+                numbers.insert(key.as_str(), version.to_string().as_bytes())?;
                 let (region, name) = (region.to_owned(), name.to_owned());
                 LayerVersion { region, name, version, details, policy: None }
             };
@@ -58,7 +63,10 @@ impl Store {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(None),
                 other => other?,
             };
-            table.get((region, name, version))?.map(|value| read(value.value())).transpose()
+            table
+                .get(key(region, name, version).as_str())?
+                .map(|value| read(value.value()))
+                .transpose()
         })
     }
 
@@ -73,11 +81,14 @@ impl Store {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 other => other?,
             };
+            let start = match name {
+                Some(name) => format!("{region}/{name}/"),
+                None => format!("{region}/"),
+            };
             let mut found = Vec::new();
-            for entry in table.range((region, name.unwrap_or(""), 0)..)? {
+            for entry in table.range(start.as_str()..)? {
                 let (key, value) = entry?;
-                let (of_region, of_name, _) = key.value();
-                if of_region != region || name.is_some_and(|name| name != of_name) {
+                if !key.value().starts_with(&start) {
                     break;
                 }
                 found.push(read(value.value())?);
@@ -94,7 +105,9 @@ impl Store {
                 other => other?,
             };
             let layers = table.iter()?;
-            layers.map(|entry| Ok(read(entry?.1.value())?.details.code.sha256_hex)).collect()
+            layers
+                .map(|entry| Ok(read::<LayerVersion>(entry?.1.value())?.details.code.sha256_hex))
+                .collect()
         })
     }
 
@@ -106,7 +119,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.with_database(|database| {
             let transaction = database.begin_write()?;
-            transaction.open_table(LAYERS)?.remove((region, name, version))?;
+            transaction.open_table(LAYERS)?.remove(key(region, name, version).as_str())?;
             transaction.commit()?;
             Ok(())
         })
@@ -115,12 +128,17 @@ impl Store {
 
 fn put_in(transaction: &WriteTransaction, layer: &LayerVersion) -> Result<(), redb::Error> {
     let record = serde_json::to_vec(layer).map_err(|e| redb::Error::Io(e.into()))?;
-    let key = (layer.region.as_str(), layer.name.as_str(), layer.version);
-    transaction.open_table(LAYERS)?.insert(key, record.as_slice())?;
+    let key = key(&layer.region, &layer.name, layer.version);
+    transaction.open_table(LAYERS)?.insert(key.as_str(), record.as_slice())?;
     Ok(())
 }
 
-fn read(record: &[u8]) -> Result<LayerVersion, redb::Error> {
+/// Neither a region nor a name has a `/`.
+fn key(region: &str, name: &str, version: u64) -> String {
+    format!("{region}/{name}/{version:020}")
+}
+
+fn read<T: DeserializeOwned>(record: &[u8]) -> Result<T, redb::Error> {
     serde_json::from_slice(record)
         .map_err(|e| redb::Error::Corrupted(format!("a layer's record: {e}")))
 }

@@ -212,7 +212,7 @@ pub(crate) mod tests {
         let l = |version| ("l".to_owned(), version);
         assert_eq!(told(registry.layer_versions("r", "l").unwrap()), [l(2), l(1)]);
         let all = told(registry.layers("r").unwrap());
-        assert_eq!(all, [l(1), l(2), ("l-2".to_owned(), 1), ("m".to_owned(), 1)]);
+        assert_eq!(all, [("l-2".to_owned(), 1), l(1), l(2), ("m".to_owned(), 1)]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::model::tests::{ready, sample};
 use super::name::FunctionRef;
 use super::registry::{Publication, Registry};
 use super::settings::Settings;
-use super::store::{Change, Store, write_first_format};
+use super::store::{Change, Store};
 use super::store_error::StoreError;
 
 #[derive(Debug, Default)]
@@ -257,30 +257,6 @@ fn a_cut_leaves_no_call_half_done() {
     call(|r| drop(r.delete_alias(HERE, "f", "live")));
     // The function goes with its version and its alias.
     call(|r| drop(r.delete(HERE, &FunctionRef { name: "f".to_owned(), qualifier: None })));
-}
-
-#[test]
-fn a_cut_while_a_store_of_the_first_format_is_brought_up_to_date_loses_nothing() {
-    let first = || {
-        let backend = Backend::default();
-        let database = Database::builder().create_with_backend(backend.clone()).unwrap();
-        write_first_format(&database, &[sample("f")]);
-        drop(database);
-        let image = backend.0.lock().unwrap().durable.clone();
-        Backend::on(image)
-    };
-    let probe = first();
-    drop(probe.open().unwrap());
-    let operations = probe.0.lock().unwrap().operations;
-    for cut in 0..operations {
-        let backend = first();
-        backend.0.lock().unwrap().cut_at = Some(cut);
-        drop(backend.open());
-        for image in backend.images() {
-            let store = Backend::on(image).open().unwrap();
-            assert_eq!(content(&store), (vec![sample("f")], vec![]), "cut {cut}");
-        }
-    }
 }
 
 #[test]

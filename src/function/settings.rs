@@ -7,14 +7,14 @@
 //! qualifier its key is the version or the alias as text, and `$LATEST` for the function itself.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::FunctionError;
 use super::name::{FunctionRef, Qualifier};
 use super::registry::Registry;
-use super::store::Change;
+use super::store::{Change, Store};
 
 /// Text for each qualifier.
 pub type ByQualifier<T> = BTreeMap<String, T>;
@@ -130,6 +130,24 @@ pub struct RuntimeManagement {
     pub version_arn: Option<String>,
 }
 
+/// Settings on their way from the check to the commit: no deletion comes in between.
+struct OpenSettings<'r> {
+    store: MutexGuard<'r, Store>,
+    region: &'r str,
+    name: &'r str,
+    before: Settings,
+    settings: Settings,
+}
+
+impl OpenSettings<'_> {
+    fn commit(self) -> Result<(), FunctionError> {
+        if self.settings != self.before {
+            self.store.put_settings(self.region, self.name, &self.settings)?;
+        }
+        Ok(())
+    }
+}
+
 impl Registry {
     /// A function's settings; those of a function without any are all absent.
     pub fn settings(&self, region: &str, name: &str) -> Result<Settings, FunctionError> {
@@ -144,17 +162,22 @@ impl Registry {
         reference: &FunctionRef,
         change: impl FnOnce(&mut Settings) -> Result<T, E>,
     ) -> Result<T, E> {
-        // Held from the check to the commit, so no deletion comes in between.
+        let mut open = self.open_settings(region, reference)?;
+        let result = change(&mut open.settings)?;
+        open.commit()?;
+        Ok(result)
+    }
+
+    fn open_settings<'r>(
+        &'r self,
+        region: &'r str,
+        reference: &'r FunctionRef,
+    ) -> Result<OpenSettings<'r>, FunctionError> {
         let store = self.writer();
         self.get(region, reference)?;
-        let stored = |error| E::from(FunctionError::Store(error));
-        let before = store.settings(region, &reference.name).map_err(stored)?;
-        let mut settings = before.clone();
-        let result = change(&mut settings)?;
-        if settings != before {
-            store.put_settings(region, &reference.name, &settings).map_err(stored)?;
-        }
-        Ok(result)
+        let before = store.settings(region, &reference.name)?;
+        let settings = before.clone();
+        Ok(OpenSettings { store, region, name: &reference.name, before, settings })
     }
 
     /// Reserves concurrency for a function, or lifts its reservation. False, and nothing is

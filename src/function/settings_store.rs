@@ -7,11 +7,11 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTr
 
 use super::model::LATEST;
 use super::settings::Settings;
-use super::store::Store;
+use super::store::{Store, Table};
 use super::store_error::StoreError;
 
 /// `region/name` to the record in JSON.
-const SETTINGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("settings");
+const SETTINGS: Table<'_> = TableDefinition::new("settings");
 
 impl Store {
     pub(super) fn settings(&self, region: &str, name: &str) -> Result<Settings, StoreError> {

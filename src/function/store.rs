@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
-};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -24,26 +22,26 @@ use super::store_error::{Kind, StoreError};
 
 const FILE_NAME: &str = "state.redb";
 
-/// The format that this build writes. A file with a greater one is refused, and one with a smaller
-/// one is brought up to it when it is opened.
-///
-/// 1: functions as `$LATEST` only. 2: published versions beside them, aliases, zip packages. What
-/// a build for 1 would make of these is wrong (it would take a version for the function), so it
-/// has to refuse the file; the records of 1 are read as they are.
-const FORMAT: u32 = 2;
-const OLDEST_FORMAT: u32 = 1;
+/// The format that this build reads and writes; a file with another one is refused. 1 and 2 were
+/// those of builds before the first version.
+const FORMAT: u32 = 3;
 
 /// redb would keep up to 1 GiB of pages; every record is in memory already, so little is enough.
 const CACHE_BYTES: usize = 1 << 20;
 
-const META: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+/// The one kind of table that there is: each other pair of types would be 20 KB of the program. A
+/// number in a key is padded, so that it sorts.
+pub(super) type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
+
+/// Texts.
+const META: Table<'_> = TableDefinition::new("meta");
 const META_FORMAT: &str = "format";
 const META_OWNER: &str = "owner";
 
 /// `region/name/version` to the record in JSON.
-const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+const FUNCTIONS: Table<'_> = TableDefinition::new("functions");
 /// `region/function/alias` to the record in JSON.
-const ALIASES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("aliases");
+const ALIASES: Table<'_> = TableDefinition::new("aliases");
 
 /// One change of one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,8 +51,6 @@ pub enum Change {
     PutAlias(Arc<Alias>),
     RemoveAlias(Arc<Alias>),
 }
-
-type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// A change as the tables take it.
 struct Write {
@@ -187,16 +183,17 @@ impl Store {
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let mut slot = self.lock();
-        let result = match &*slot {
-            Some(database) => work(database),
-            None => (self.opener)()
-                .map_err(redb::Error::from)
-                .and_then(|database| work(slot.insert(database))),
-        };
-        result.map_err(|error| {
+        self.opened(&mut slot).and_then(work).map_err(|error| {
             *slot = None;
             StoreError::database(&self.path, error)
         })
+    }
+
+    fn opened<'s>(&self, slot: &'s mut Option<Database>) -> Result<&'s Database, redb::Error> {
+        match slot {
+            Some(database) => Ok(database),
+            None => Ok(slot.insert((self.opener)()?)),
+        }
     }
 
     /// A panic while the lock was held left no half work: a transaction is whole or not there.
@@ -251,10 +248,6 @@ fn prepare_tables(path: &Path, database: &Database) -> Result<String, StoreError
     };
     match format.parse::<u32>() {
         Ok(FORMAT) => Ok(owner),
-        Ok(OLDEST_FORMAT..FORMAT) => {
-            write_meta(database, &owner).map_err(fail)?;
-            Ok(owner)
-        }
         Ok(found) if found > FORMAT => {
             Err(StoreError::new(path, Kind::Newer { found, known: FORMAT }))
         }
@@ -270,49 +263,26 @@ fn stored_meta(database: &Database) -> Result<Option<(String, String)>, redb::Er
         other => other?,
     };
     let text = |key| -> Result<String, redb::Error> {
-        match table.get(key)? {
-            Some(value) => Ok(value.value().to_owned()),
-            None => Err(redb::Error::Corrupted(format!("it has no {key}"))),
-        }
+        let value =
+            table.get(key)?.and_then(|value| String::from_utf8(value.value().to_vec()).ok());
+        value.ok_or_else(|| redb::Error::Corrupted(format!("it has no {key}")))
     };
     Ok(Some((text(META_FORMAT)?, text(META_OWNER)?)))
 }
 
-/// One transaction for format, owner and the tables: a file has all of them or none. Tables that
-/// are there stay as they are.
+/// One transaction for format, owner and the tables: a file has all of them or none.
 fn write_meta(database: &Database, owner: &str) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
-    write_format(&transaction, FORMAT, owner)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        meta.insert(META_FORMAT, FORMAT.to_string().as_bytes())?;
+        meta.insert(META_OWNER, owner.as_bytes())?;
+    }
     for table in [FUNCTIONS, ALIASES] {
         transaction.open_table(table)?;
     }
     transaction.commit()?;
     Ok(())
-}
-
-fn write_format(
-    transaction: &WriteTransaction,
-    format: u32,
-    owner: &str,
-) -> Result<(), redb::Error> {
-    let mut meta = transaction.open_table(META)?;
-    meta.insert(META_FORMAT, format.to_string().as_str())?;
-    meta.insert(META_OWNER, owner)?;
-    Ok(())
-}
-
-/// A store as the first format had it: for tests of what became of it.
-#[cfg(test)]
-pub(super) fn write_first_format(database: &Database, functions: &[Function]) {
-    let transaction = database.begin_write().unwrap();
-    write_format(&transaction, 1, "the owner").unwrap();
-    let mut table = transaction.open_table(FUNCTIONS).unwrap();
-    for function in functions {
-        let record = serde_json::to_vec(function).unwrap();
-        table.insert(function.key().as_str(), record.as_slice()).unwrap();
-    }
-    drop(table);
-    transaction.commit().unwrap();
 }
 
 #[cfg(test)]
@@ -411,15 +381,15 @@ mod tests {
         drop(Store::open(&scratch.0).unwrap());
         let database = Database::open(scratch.0.join(FILE_NAME)).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(META).unwrap().insert(key, value).unwrap();
+        transaction.open_table(META).unwrap().insert(key, value.as_bytes()).unwrap();
         transaction.commit().unwrap();
         scratch
     }
 
     #[test]
     fn a_newer_or_unknown_format_is_refused() {
-        let newer = with_meta(META_FORMAT, "3");
-        assert!(refusal(&newer.0).contains("format 3"), "{}", refusal(&newer.0));
+        let newer = with_meta(META_FORMAT, "4");
+        assert!(refusal(&newer.0).contains("format 4"), "{}", refusal(&newer.0));
         let zero = with_meta(META_FORMAT, "0");
         assert!(refusal(&zero.0).contains("unknown format"), "{}", refusal(&zero.0));
         let unknown = with_meta(META_FORMAT, "first");
@@ -427,21 +397,18 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_the_first_format_is_brought_up_to_date() {
+    fn a_store_of_before_the_first_version_is_refused() {
         let scratch = Scratch::new();
         fs::create_dir(&scratch.0).unwrap();
         fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o700)).unwrap();
         let database = Database::create(scratch.0.join(FILE_NAME)).unwrap();
-        write_first_format(&database, &[sample("f")]);
+        let transaction = database.begin_write().unwrap();
+        let meta: TableDefinition<'_, &str, &str> = TableDefinition::new("meta");
+        transaction.open_table(meta).unwrap().insert(META_FORMAT, "2").unwrap();
+        transaction.commit().unwrap();
         drop(database);
-        for _ in 0..2 {
-            let store = Store::open(&scratch.0).unwrap();
-            assert_eq!(store.owner(), "the owner");
-            assert_eq!(store.functions().unwrap(), [sample("f")]);
-            assert_eq!(store.aliases().unwrap(), []);
-        }
-        let database = Database::open(scratch.0.join(FILE_NAME)).unwrap();
-        assert_eq!(stored_meta(&database).unwrap().unwrap().0, "2");
+        let text = refusal(&scratch.0);
+        assert!(text.contains("before the first version"), "{text}");
     }
 
     #[test]

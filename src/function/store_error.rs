@@ -26,6 +26,8 @@ pub(super) enum Kind {
         found: u32,
         known: u32,
     },
+    /// The file was written before the first version.
+    Early,
     /// The file is no store, or a damaged one.
     Damaged(String),
     Io(io::Error),
@@ -41,6 +43,8 @@ impl StoreError {
     pub(super) fn database(path: &Path, error: impl Into<redb::Error>) -> Self {
         let kind = match error.into() {
             redb::Error::DatabaseAlreadyOpen => Kind::Locked,
+            // The tables of one build have one pair of types.
+            redb::Error::TableTypeMismatch { .. } => Kind::Early,
             // What redb reports for a file that is not its own.
             redb::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
                 Kind::Damaged(e.to_string())
@@ -71,6 +75,11 @@ impl fmt::Display for StoreError {
                 f,
                 "storage {path} has format {found}, and this build knows formats up to {known}: \
                  it was written by a newer version"
+            ),
+            Kind::Early => write!(
+                f,
+                "storage {path} was written by a build from before the first version, whose format \
+                 is no longer read: move it away"
             ),
             Kind::Damaged(text) => write!(f, "storage {path} cannot be read: {text}"),
             Kind::Io(e) => match e.kind() {
