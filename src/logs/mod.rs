@@ -9,10 +9,12 @@
 //! | `group`, `record` | one group: its segments and what grows; what is kept beside them |
 //! | `segment`, `codec` | the format of the files, and what a crash leaves of them |
 //! | `view`, [`select`] | a group at one moment; pages of its events in the order of time |
+//! | [`filter`] | which messages a filter pattern means; pure |
 //! | `world` | limits, clock and disk |
 
 mod codec;
 pub mod error;
+pub mod filter;
 mod group;
 mod record;
 mod segment;

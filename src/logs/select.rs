@@ -5,6 +5,7 @@
 //! every segment that can have a part in it and keeping the nearest ones, in bounded memory.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::error::LogError;
 use super::segment::{Block, Blocks};
@@ -14,8 +15,10 @@ use super::view::{Loaded, View};
 pub const EVENT_OVERHEAD_BYTES: usize = 26;
 /// The events of one page.
 pub const PAGE_BYTES: usize = 1 << 20;
-/// When so much was read, a page ends where the order of time allows it, whatever was found.
+/// When so much was read, or it took so long, a page ends where the order of time allows it,
+/// whatever was found.
 const READ_BYTES: u64 = 64 << 20;
+const READ_TIME: Duration = Duration::from_secs(3);
 
 /// A place in the order of all events of a group: the time, then the segment, then the place in it.
 /// As a boundary it is before the event that has it.
@@ -180,7 +183,12 @@ impl View {
         self.select_within(query, READ_BYTES)
     }
 
-    fn select_within(&self, query: &Query<'_>, read_bytes: u64) -> Result<Page, LogError> {
+    /// With another bound, for tests.
+    pub(super) fn select_within(
+        &self,
+        query: &Query<'_>,
+        read_bytes: u64,
+    ) -> Result<Page, LogError> {
         let segments = self.load()?;
         let mut candidates: Vec<Candidate<'_>> =
             segments.iter().filter_map(|loaded| candidate(loaded, query)).collect();
@@ -190,11 +198,13 @@ impl View {
         }
         let mut nearest = Nearest { query, found: BTreeMap::new(), bytes: 0, range: query.range };
         let mut read = 0;
+        let begun = Instant::now();
         for candidate in candidates {
             if !nearest.wants_some(candidate.first_ms, candidate.last_ms) {
                 continue;
             }
-            if read >= read_bytes && nearest.end_before(&candidate) {
+            let is_enough = read >= read_bytes || begun.elapsed() >= READ_TIME;
+            if is_enough && nearest.end_before(&candidate) {
                 break;
             }
             if let Some(bytes) = self.read(candidate.loaded)? {

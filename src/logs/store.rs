@@ -323,6 +323,11 @@ impl LogStore {
         self.groups_lock().get(region)?.get(name).cloned()
     }
 
+    #[cfg(test)]
+    pub(super) fn view(&self, region: &str, name: &str) -> super::view::View {
+        self.find(region, name).unwrap().view()
+    }
+
     fn group(&self, region: &str, name: &str) -> Result<Arc<Group>, LogError> {
         self.find(region, name).ok_or(LogError::NoGroup)
     }

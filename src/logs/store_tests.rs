@@ -188,6 +188,39 @@ fn pages_from_either_end_meet_without_gap_or_doubling() {
 }
 
 #[test]
+fn a_page_ends_early_where_that_leaves_nothing_out() {
+    let scratch = Scratch::of_mb(1);
+    let text = "x".repeat(1000);
+    for batch in 0..300_i64 {
+        // Each segment is later than the one before, but for a straggler here and there.
+        let time = if batch % 50 == 49 { batch - 40 } else { batch };
+        scratch.add("s", &[event(time, &format!("{batch} {text}"))]);
+    }
+    assert!(scratch.segments().len() > 5);
+    let everything = scratch.page(From::Start, (Place::FIRST, Place::END), usize::MAX).events;
+    for from in [From::Start, From::End] {
+        let mut range = (Place::FIRST, Place::END);
+        let (mut pages, mut all) = (0, Vec::new());
+        loop {
+            let query = Query { from, range, limit: 10_000, stream: &|_| true, event: &|_| true };
+            let page = scratch.store.view(R, "g").select_within(&query, 1).unwrap();
+            all.extend(page.events);
+            pages += 1;
+            match from {
+                From::Start => range.0 = page.seen.1,
+                From::End => range.1 = page.seen.0,
+            }
+            if !page.more {
+                break;
+            }
+        }
+        all.sort_by_key(|found| found.place);
+        assert_eq!(all, everything, "{from:?}");
+        assert!(pages > 3, "{pages}");
+    }
+}
+
+#[test]
 fn a_page_has_one_megabyte_and_at_least_one_event() {
     let scratch = Scratch::of_mb(64);
     let large = "x".repeat(400 << 10);
