@@ -20,7 +20,8 @@ Further arguments go to pytest, for example:
   scripts/test-bare-service.sh --service -k timeout -x
   scripts/test-bare-service.sh --service tests/service/test_invoke.py
 
-LAMBDA_TEST_BINARY names a binary to test instead of building one.
+LAMBDA_TEST_BINARY names a binary to test instead of building one, LAMBDA_TEST_AWSCLI2 an AWS CLI of
+version 2 where it is not /usr/bin/aws or first in the PATH.
 TEXT
 }
 
@@ -65,6 +66,11 @@ if [[ ! -x /bin/busybox ]] && is_root && command -v apt-get >/dev/null; then
 fi
 mkdir -p .cache
 ensure_python
+# `aws logs tail` is in version 2 only, which PyPI has not. Without it that test is left out.
+if ! /usr/bin/aws --version 2>/dev/null | grep -q '^aws-cli/2' && is_root &&
+    apt-cache policy awscli 2>/dev/null | grep -q 'Candidate: 2'; then
+    install_packages awscli || true
+fi
 export LAMBDA_TEST_PYTHON=$venv/bin/python
 
 if [[ $unit == yes ]]; then

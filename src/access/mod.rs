@@ -32,6 +32,8 @@ pub enum Surface {
     Runtime,
     /// Lambda's control API.
     Control,
+    /// CloudWatch Logs.
+    Logs,
     Invoke,
 }
 
@@ -50,7 +52,10 @@ pub fn verdict(peer: Peer, surface: Surface) -> Verdict {
         (Surface::Health, _) => Verdict::Allowed,
         (_, Peer::Loopback) => Verdict::Allowed,
         (Surface::Runtime, Peer::Remote(_)) => Verdict::IfSandbox,
-        (Surface::Observe | Surface::Control | Surface::Invoke, Peer::Remote(_)) => Verdict::Denied,
+        (
+            Surface::Observe | Surface::Control | Surface::Logs | Surface::Invoke,
+            Peer::Remote(_),
+        ) => Verdict::Denied,
     }
 }
 
@@ -72,6 +77,7 @@ mod tests {
             (Observe, Verdict::Allowed, Verdict::Denied),
             (Runtime, Verdict::Allowed, Verdict::IfSandbox),
             (Control, Verdict::Allowed, Verdict::Denied),
+            (Logs, Verdict::Allowed, Verdict::Denied),
             (Invoke, Verdict::Allowed, Verdict::Denied),
         ];
         for (surface, of_host, of_remote) in cells {

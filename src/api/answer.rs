@@ -1,11 +1,13 @@
 //! Errors and other answers as each surface writes them.
 
+use serde_json::json;
+
 use super::error::AwsError;
-use super::error_body;
+use super::{error_body, logs};
 use crate::access::Surface;
 use crate::http::Response;
 
-/// An error in the shape of its surface: the Runtime API's, or that of AWS's Lambda API. What the
+/// An error in the shape of its surface: the Runtime API's, AWS's JSON 1.1, or that of AWS's Lambda API. What the
 /// client does not see goes to the log.
 pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
     match &error.internal {
@@ -16,7 +18,16 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
     if surface == Surface::Runtime {
         return runtime_error(error.status, error.error_type, &error.message);
     }
-    let mut response = Response::json(error.status, error_body::render(error))
+    let response = match surface {
+        Surface::Logs => {
+            let body = json!({ "__type": error.error_type, "message": error.message });
+            Response::new(error.status)
+                .header("Content-Type", logs::CONTENT_TYPE)
+                .body(body.to_string().into_bytes())
+        }
+        _ => Response::json(error.status, error_body::render(error)),
+    };
+    let mut response = response
         .header("x-amzn-ErrorType", error.error_type)
         .header("x-amzn-RequestId", &crate::random::uuid().to_string());
     if let Some(seconds) = error.retry_after_s {
@@ -27,7 +38,7 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>: JSON, whatever Accept says.
 pub(super) fn runtime_error(status: u16, error_type: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "errorMessage": message, "errorType": error_type });
+    let body = json!({ "errorMessage": message, "errorType": error_type });
     Response::json(status, body.to_string())
 }
 

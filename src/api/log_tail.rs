@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Api;
+use crate::access::Surface;
 use crate::dispatch::{Report, Target};
 use crate::docker::LogQuery;
 use crate::http::{Responder, Response};
@@ -31,7 +32,7 @@ impl LogTail {
     /// Sends the response with the log in its header.
     pub(super) fn send(self, api: &Arc<Api>, responder: Responder, response: Response) {
         let of = api.clone();
-        api.block(responder, move |responder| {
+        api.block(Surface::Invoke, responder, move |responder| {
             let lines = self.lines(&of);
             let log = self.render(&lines);
             let tail = &log[log.len().saturating_sub(TAIL_BYTES)..];

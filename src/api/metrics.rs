@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Api;
 use super::observe::containers_by_state;
+use crate::access::Surface;
 use crate::http::{Responder, Response};
 use crate::observe::exposition::{CONTENT_TYPE, Exposition, Kind};
 use crate::observe::process::Process;
@@ -21,7 +22,7 @@ const BOUNDS_US: [u64; 16] = [
 impl Api {
     pub(super) fn metrics(self: &Arc<Self>, responder: Responder) {
         let api = self.clone();
-        self.block(responder, move |responder| {
+        self.block(Surface::Observe, responder, move |responder| {
             let text = api.metrics_text();
             let response = Response::new(200).header("Content-Type", CONTENT_TYPE);
             responder.send(response.body(text.into_bytes()));

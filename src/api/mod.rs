@@ -19,6 +19,7 @@ pub mod functions;
 mod invoke;
 mod json_text;
 mod log_tail;
+mod logs;
 mod metrics;
 mod new_code;
 mod observe;
@@ -150,7 +151,12 @@ impl Api {
     }
 
     /// Runs `work` on the blocking pool, or says 503 when too much waits there.
-    fn block(&self, responder: Responder, work: impl FnOnce(Responder) + Send + 'static) {
+    fn block(
+        &self,
+        surface: Surface,
+        responder: Responder,
+        work: impl FnOnce(Responder) + Send + 'static,
+    ) {
         let (slot, taken) = Slot::pair(responder);
         let job = Box::new(move || {
             if let Some(responder) = taken.take() {
@@ -161,9 +167,13 @@ impl Api {
             && let Some(responder) = slot.take()
         {
             let message = "The service has as many calls waiting as it may; try again.";
-            let mut busy = AwsError::new(503, "ServiceException", message);
+            let error_type = match surface {
+                Surface::Logs => "ServiceUnavailableException",
+                _ => "ServiceException",
+            };
+            let mut busy = AwsError::new(503, error_type, message);
             busy.retry_after_s = Some(1);
-            responder.send(answer::error(Surface::Control, &busy));
+            responder.send(answer::error(surface, &busy));
         }
     }
 
@@ -211,6 +221,7 @@ impl Api {
             Route::Response(_) | Route::Error(_) | Route::InitError => runtime::RESPONSE_BYTES,
             Route::Invoke(_) => invoke::REQUEST_BYTES,
             Route::Control(operation) => operation.max_body_bytes,
+            Route::Logs => logs::REQUEST_BYTES,
         };
         Admission::Accept { max_body_bytes }
     }
@@ -251,6 +262,7 @@ impl Handler for Api {
             Route::InitError => this.init_error(request, responder),
             Route::Invoke(name) => this.invoke(name, request, responder),
             Route::Control(operation) => this.control(operation, request, responder),
+            Route::Logs => this.logs(request, responder),
             Route::Package(digest) => this.package(digest, responder),
             Route::Health => this.health(responder),
             Route::Status => this.status(responder),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Api;
+use crate::access::Surface;
 use crate::dispatch::Snapshot;
 use crate::docker::Stats;
 use crate::http::{Responder, Response};
@@ -45,7 +46,7 @@ impl Api {
 
     pub(super) fn status(self: &Arc<Self>, responder: Responder) {
         let api = self.clone();
-        self.block(responder, move |responder| {
+        self.block(Surface::Observe, responder, move |responder| {
             responder.send(Response::json(200, api.status_body().to_string()));
         });
     }

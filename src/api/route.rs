@@ -17,6 +17,8 @@ pub(super) enum Route<'a> {
     Package(&'a str),
     /// An operation of Lambda's control API.
     Control(&'static Operation),
+    /// An operation of CloudWatch Logs, which a header names.
+    Logs,
     Health,
     Status,
     Metrics,
@@ -53,6 +55,9 @@ impl<'a> Route<'a> {
                 _ => Routed::WrongMethod(Surface::Control, "GET".into()),
             };
         }
+        if method == "POST" && path == "/" {
+            return Routed::Found(Route::Logs);
+        }
         let route = match path {
             "/health" => Route::Health,
             "/status" => Route::Status,
@@ -73,6 +78,7 @@ impl<'a> Route<'a> {
             }
             Route::Invoke(_) => Surface::Invoke,
             Route::Control(_) | Route::Package(_) => Surface::Control,
+            Route::Logs => Surface::Logs,
             Route::Health => Surface::Health,
             Route::Status | Route::Metrics => Surface::Observe,
         }
@@ -136,6 +142,7 @@ mod tests {
             ("GET", "/2015-03-31/functions/f", "Control(GetFunction)"),
             ("DELETE", "/2015-03-31/functions/f", "Control(DeleteFunction)"),
             ("GET", "/packages/00ff", "Package(\"00ff\")"),
+            ("POST", "/", "Logs"),
             ("HEAD", "/health", "Health"),
             ("GET", "/status", "Status"),
             ("GET", "/metrics", "Metrics"),

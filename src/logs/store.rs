@@ -188,7 +188,7 @@ impl LogStore {
         stream: &str,
         events: &[LogEvent],
     ) -> Result<(), LogError> {
-        if !self.group(region, group)?.view().has_stream(stream)? {
+        if !self.has_stream(region, group, stream)? {
             return Err(LogError::NoStream);
         }
         self.append(region, group, stream, events)
@@ -269,7 +269,7 @@ impl LogStore {
     }
 
     pub fn create_stream(&self, region: &str, group: &str, stream: &str) -> Result<(), LogError> {
-        if self.group(region, group)?.view().has_stream(stream)? {
+        if self.has_stream(region, group, stream)? {
             return Err(LogError::StreamExists);
         }
         self.append(region, group, stream, &[])
@@ -285,6 +285,10 @@ impl LogStore {
             Err(AppendError::Io(error)) => Err(LogError::at(&group.directory)(error)),
             Ok(()) => Ok(()),
         }
+    }
+
+    pub fn has_stream(&self, region: &str, group: &str, stream: &str) -> Result<bool, LogError> {
+        self.group(region, group)?.view().has_stream(stream)
     }
 
     /// The streams of a group by their names.

@@ -56,14 +56,7 @@ impl View {
         let mut gone: BTreeSet<Box<str>> = BTreeSet::new();
         let mut all = Vec::new();
         for held in self.segments.iter().rev() {
-            let table = match &held.table {
-                Some(table) => table.clone(),
-                None => match self.table(held) {
-                    Ok(Some(table)) => Arc::new(table),
-                    Ok(None) => continue,
-                    Err(error) => return Err(LogError::at(&self.directory)(error)),
-                },
-            };
+            let Some(table) = self.table(held)? else { continue };
             let live = table.streams.iter().map(|s| !s.deleted && !gone.contains(&s.name));
             let live = live.collect();
             gone.extend(table.deleted.iter().cloned());
@@ -73,8 +66,19 @@ impl View {
         Ok(all)
     }
 
+    /// What a segment holds; `None` if it has gone.
+    fn table(&self, held: &Held) -> Result<Option<Arc<Table>>, LogError> {
+        match &held.table {
+            Some(table) => Ok(Some(table.clone())),
+            None => {
+                let read = self.read_table(held).map_err(LogError::at(&self.directory))?;
+                Ok(read.map(Arc::new))
+            }
+        }
+    }
+
     /// By the index at its end; what has none is read from its start.
-    fn table(&self, held: &Held) -> io::Result<Option<Table>> {
+    fn read_table(&self, held: &Held) -> io::Result<Option<Table>> {
         let file = match File::open(self.directory.join(file_name(held.number))) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
@@ -122,11 +126,18 @@ impl View {
         Ok(all)
     }
 
+    /// Whether a stream is there. It looks at the newest segments first, and no further than it must.
     pub(super) fn has_stream(&self, name: &str) -> Result<bool, LogError> {
-        Ok(self.load()?.iter().any(|loaded| {
-            let live = loaded.table.streams.iter().zip(&loaded.live);
-            live.into_iter().any(|(stream, live)| *live && *stream.name == *name)
-        }))
+        for held in self.segments.iter().rev() {
+            let Some(table) = self.table(held)? else { continue };
+            if table.streams.iter().any(|stream| !stream.deleted && *stream.name == *name) {
+                return Ok(true);
+            }
+            if table.deleted.iter().any(|gone| **gone == *name) {
+                return Ok(false);
+            }
+        }
+        Ok(false)
     }
 }
 

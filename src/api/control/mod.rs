@@ -154,7 +154,7 @@ impl Api {
     pub(super) fn package(self: &Arc<Self>, digest: &str, responder: Responder) {
         let api = self.clone();
         let digest = Digest::from_hex(digest);
-        self.block(responder, move |responder| {
+        self.block(Surface::Control, responder, move |responder| {
             let zip = digest.and_then(|digest| api.files.read(&digest).ok());
             responder.send(match zip {
                 Some(zip) => Response::new(200).header("Content-Type", "application/zip").body(zip),
@@ -183,7 +183,7 @@ impl Api {
             body: request.body,
         };
         let api = self.clone();
-        self.block(responder, move |responder| {
+        self.block(Surface::Control, responder, move |responder| {
             let result = (operation.run)(&api, &call);
             log::debug!("{}: {}", operation.name, outcome(&result));
             responder.send(reply(result));
