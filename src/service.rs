@@ -185,8 +185,8 @@ impl Service {
             freeze_after: config.execution.freeze_after,
         };
         let dispatcher = Dispatcher::new(limits, metrics.clone()).map_err(StartError::Thread)?;
-        for (function, reserved) in registry.reservations().map_err(StartError::Registry)? {
-            dispatcher.set_reserved(&function, Some(reserved));
+        for promise in registry.promises().map_err(StartError::Registry)? {
+            dispatcher.set_reserved(&promise.function, promise.reserved);
         }
         let common = Common {
             owner: registry.owner().to_owned(),
@@ -259,8 +259,9 @@ impl Service {
             counters: counters.clone(),
             pool,
         });
-        let server = Server::start(listeners, http_limits(config), counters, api)
+        let server = Server::start(listeners, http_limits(config), counters, api.clone())
             .map_err(StartError::Http)?;
+        api.keep_promises();
         let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
         log::info!(
             "serving on {} after {} ms",

@@ -125,6 +125,13 @@ pub struct Api {
 }
 
 impl Api {
+    /// Has the sandboxes started that provisioned concurrency promises.
+    pub fn keep_promises(&self) {
+        if let Err(error) = control::keep_promises(self) {
+            log::error!("provisioned concurrency is not kept ready: {error:?}");
+        }
+    }
+
     pub fn new(parts: Parts) -> Arc<Api> {
         let api = Arc::new(Api {
             settings: parts.settings,

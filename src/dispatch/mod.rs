@@ -40,7 +40,7 @@ pub use self::growth::{Kind, StartOrder};
 pub use self::invocation::{Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target};
 pub use self::matching::AnswerError;
 use self::matching::Runtime;
-pub use self::snapshot::{PoolView, SandboxView, Snapshot};
+pub use self::snapshot::{PoolView, ProvisionView, SandboxView, Snapshot};
 use self::timekeeper::Timekeeper;
 use crate::http::{Body, WatchId};
 use crate::observe::metrics::Metrics;
@@ -315,6 +315,11 @@ impl Dispatcher {
     pub fn provision(&self, target: &Arc<Target>, promised: u32) {
         let promised = usize::try_from(promised).unwrap_or(usize::MAX);
         self.run(|core, now| core.provision(target, promised, now));
+    }
+
+    /// What there is of a version's provisioned concurrency. None for one that nobody asked for.
+    pub fn provisioned(&self, key: &str) -> Option<ProvisionView> {
+        self.lock().provisioned(key)
     }
 
     /// The host is short of memory: ends the idle sandbox that was used longest ago. False when

@@ -31,6 +31,17 @@ pub struct PoolView {
     pub stopping: usize,
 }
 
+/// What was promised to a version, and what there is of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProvisionView {
+    /// Sandboxes that are asked for or there.
+    pub allocated: u32,
+    /// Of those, the ones that have initialized.
+    pub available: u32,
+    /// Why the last one could not be had.
+    pub trouble: Option<String>,
+}
+
 /// One sandbox.
 #[derive(Debug, Clone)]
 pub struct SandboxView {
@@ -86,6 +97,22 @@ impl Core {
             pools,
             sandboxes,
         }
+    }
+
+    pub(super) fn provisioned(&self, key: &str) -> Option<ProvisionView> {
+        let id = *self.pool_of.get(key)?;
+        let pool = self.pools.get(&id)?;
+        let managed = self.sandboxes.values().filter(|sandbox| {
+            sandbox.pool == id
+                && sandbox.origin == Origin::Managed
+                && !matches!(sandbox.state, State::Stopping(_))
+        });
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Some(ProvisionView {
+            allocated: count(managed.clone().count()),
+            available: count(managed.filter(|sandbox| !sandbox.state.is_initializing()).count()),
+            trouble: pool.provision.trouble.clone(),
+        })
     }
 
     pub(super) fn containers(&self) -> Vec<(Arc<str>, bool)> {

@@ -148,6 +148,53 @@ impl OpenSettings<'_> {
     }
 }
 
+/// What a function was promised of the concurrency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// `region/name`.
+    pub function: String,
+    pub reserved: Option<u32>,
+    /// Of all its versions and aliases together; a part of the reservation, if there is one.
+    pub provisioned: u32,
+}
+
+impl Promise {
+    pub(super) fn of(function: &str, settings: &Settings) -> Option<Promise> {
+        let (reserved, provisioned) = (settings.reserved_concurrency, provisioned_sum(settings));
+        (reserved.is_some() || provisioned > 0).then(|| Promise {
+            function: function.to_owned(),
+            reserved,
+            provisioned,
+        })
+    }
+
+    /// What nobody else can have.
+    pub fn part(&self) -> u32 {
+        self.reserved.unwrap_or(self.provisioned)
+    }
+}
+
+/// What all these functions were promised together.
+pub fn total<'a>(promises: impl Iterator<Item = &'a Promise>) -> u32 {
+    promises.fold(0, |sum, promise| sum.saturating_add(promise.part()))
+}
+
+fn provisioned_sum(settings: &Settings) -> u32 {
+    settings.provisioned.values().fold(0, |sum, one| sum.saturating_add(one.requested))
+}
+
+/// What became of a wish to reserve concurrency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reserving {
+    Done,
+    /// All promises together would leave too little to the other functions.
+    TooMuch,
+    BelowProvisioned {
+        reserved: u32,
+        provisioned: u32,
+    },
+}
+
 impl Registry {
     /// A function's settings; those of a function without any are all absent.
     pub fn settings(&self, region: &str, name: &str) -> Result<Settings, FunctionError> {
@@ -180,8 +227,8 @@ impl Registry {
         Ok(OpenSettings { store, region, name: &reference.name, before, settings })
     }
 
-    /// Reserves concurrency for a function, or lifts its reservation. False, and nothing is
-    /// changed, when all reservations together would be more than `most`.
+    /// Reserves concurrency for a function, or lifts its reservation. Nothing is changed when all
+    /// promises together would be more than `most`, or the function was promised more.
     ///
     /// `applied` is called once the change is durable and before any other one begins.
     pub fn reserve(
@@ -191,7 +238,7 @@ impl Registry {
         reserved: Option<u32>,
         most: u32,
         applied: impl FnOnce(),
-    ) -> Result<bool, FunctionError> {
+    ) -> Result<Reserving, FunctionError> {
         let store = self.writer();
         if self.latest(region, name).is_none() {
             // AWS names the version here, and nowhere else.
@@ -200,21 +247,25 @@ impl Registry {
             return Err(self.not_found(region, &reference));
         }
         let mut settings = store.settings(region, name)?;
-        let all = store.reservations()?;
-        let all = all.iter().fold(0u32, |sum, (_, reserved)| sum.saturating_add(*reserved));
-        let others = all.saturating_sub(settings.reserved_concurrency.unwrap_or(0));
+        let function = format!("{region}/{name}");
+        let provisioned = provisioned_sum(&settings);
+        // None stops the function, whatever it was promised.
+        if let Some(below) = reserved.filter(|r| (1..provisioned).contains(r)) {
+            return Ok(Reserving::BelowProvisioned { reserved: below, provisioned });
+        }
+        let others = total(store.promises()?.iter().filter(|other| other.function != function));
         if reserved.is_some_and(|reserved| others.saturating_add(reserved) > most) {
-            return Ok(false);
+            return Ok(Reserving::TooMuch);
         }
         settings.reserved_concurrency = reserved;
         store.put_settings(region, name, &settings)?;
         applied();
-        Ok(true)
+        Ok(Reserving::Done)
     }
 
-    /// Every reservation, by `region/name`.
-    pub fn reservations(&self) -> Result<Vec<(String, u32)>, FunctionError> {
-        Ok(self.writer().reservations()?)
+    /// What every function with a reservation or provisioned concurrency was promised.
+    pub fn promises(&self) -> Result<Vec<Promise>, FunctionError> {
+        Ok(self.writer().promises()?)
     }
 
     /// Changes the tags of a function in one transaction. They are no part of its revision.
@@ -274,11 +325,11 @@ mod tests {
     fn settings_go_with_their_function() {
         let registry = registry();
         allow_recursion(&registry, "f").unwrap();
-        assert!(registry.reserve(HERE, "f", Some(3), 10, || ()).unwrap());
+        assert_eq!(registry.reserve(HERE, "f", Some(3), 10, || ()).unwrap(), Reserving::Done);
         assert!(registry.settings(HERE, "f").unwrap().recursion_allowed);
         assert!(!registry.settings("eu-west-1", "f").unwrap().recursion_allowed);
         registry.delete(HERE, &reference("f")).unwrap();
-        assert_eq!(registry.reservations().unwrap(), []);
+        assert_eq!(registry.promises().unwrap(), []);
         registry.create(sample("f"), false).unwrap();
         assert_eq!(registry.settings(HERE, "f").unwrap(), Settings::default());
     }
@@ -302,7 +353,7 @@ mod tests {
         assert!(!reserve("f", Some(7)));
         assert!(reserve("f", Some(5)), "its own earlier one does not count");
         assert!(reserve("f", Some(0)) && reserve("f", None));
-        assert_eq!(registry.reservations().unwrap(), [("us-east-1/g".to_owned(), 4)]);
+        assert_eq!(registry.promises().unwrap(), [("us-east-1/g".to_owned(), 4)]);
     }
 
     #[test]

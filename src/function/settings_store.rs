@@ -6,7 +6,7 @@
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::model::LATEST;
-use super::settings::Settings;
+use super::settings::{Promise, Settings};
 use super::store::{Store, Table};
 use super::store_error::StoreError;
 
@@ -42,7 +42,7 @@ impl Store {
     }
 
     /// `region/name` of each function with a reservation, and how much that is.
-    pub(super) fn reservations(&self) -> Result<Vec<(String, u32)>, StoreError> {
+    pub(super) fn promises(&self) -> Result<Vec<Promise>, StoreError> {
         self.with_database(|database| {
             let table = match database.begin_read()?.open_table(SETTINGS) {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
@@ -52,7 +52,7 @@ impl Store {
             for entry in table.iter()? {
                 let (key, value) = entry?;
                 let settings = read(key.value(), value.value())?;
-                found.extend(settings.reserved_concurrency.map(|r| (key.value().to_owned(), r)));
+                found.extend(Promise::of(key.value(), &settings));
             }
             Ok(found)
         })
@@ -143,7 +143,7 @@ mod tests {
     fn records_are_there_after_a_restart_and_empty_ones_are_not_kept() {
         let backend = Backend::default();
         let store = backend.open().unwrap();
-        assert_eq!(store.reservations().unwrap(), []);
+        assert_eq!(store.promises().unwrap(), []);
         let kept = Settings { reserved_concurrency: Some(0), ..provisioned_for(&["1"]) };
         store.put_settings("r", "f", &kept).unwrap();
         store.put_settings("r", "g", &provisioned_for(&["1"])).unwrap();
@@ -152,7 +152,8 @@ mod tests {
         let store = backend.open().unwrap();
         assert_eq!(store.settings("r", "f").unwrap(), kept);
         assert_eq!(store.settings("r", "g").unwrap(), Settings::default());
-        assert_eq!(store.reservations().unwrap(), [("r/f".to_owned(), 0)]);
+        let promise = Promise { function: "r/f".to_owned(), reserved: Some(0), provisioned: 1 };
+        assert_eq!(store.promises().unwrap(), [promise]);
     }
 
     #[test]

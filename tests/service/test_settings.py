@@ -353,13 +353,15 @@ def test_provisioned_concurrency_is_for_published_versions(client, service, name
 def test_settings_of_a_version_and_an_alias_go_with_them(client, service, image):
     name = service.create("qualified", image)
     version = client.publish_version(FunctionName=name)["Version"]
-    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    client.update_function_configuration(FunctionName=name, Description="another version")
+    client.get_waiter("function_updated_v2").wait(FunctionName=name)
+    second = client.publish_version(FunctionName=name)["Version"]
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=second)
     for qualifier in (version, "live"):
         put = client.put_provisioned_concurrency_config(
             FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=2
         )
-        # Kept, and not acted on yet: the status says so.
-        assert (put["Status"], put["AvailableProvisionedConcurrentExecutions"]) == ("FAILED", 0) and put["StatusReason"]
+        assert (put["Status"], put["AvailableProvisionedConcurrentExecutions"]) == ("IN_PROGRESS", 0)
         got = client.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
         assert got["RequestedProvisionedConcurrentExecutions"] == 2
     listed = client.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
@@ -369,7 +371,7 @@ def test_settings_of_a_version_and_an_alias_go_with_them(client, service, image)
     assert json.loads(added["Statement"])["Resource"] == f"{ARN}:{name}:live"
     assert refused(client.get_policy, FunctionName=name)[0] == 404
     client.delete_alias(FunctionName=name, Name="live")
-    client.create_alias(FunctionName=name, Name="live", FunctionVersion=version)
+    client.create_alias(FunctionName=name, Name="live", FunctionVersion=second)
     assert refused(client.get_policy, FunctionName=name, Qualifier="live")[0] == 404
     none = refused(client.get_provisioned_concurrency_config, FunctionName=name, Qualifier="live")
     assert none[:2] == (404, "ProvisionedConcurrencyConfigNotFoundException")

@@ -51,8 +51,9 @@ struct Usage {
 /// those of the region that is asked.
 fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let limit = api.dispatcher.limit();
-    let reservations = api.registry.reservations()?;
-    let reserved = reservations.iter().fold(0u32, |sum, (_, one)| sum.saturating_add(*one));
+    let promises = api.registry.promises()?;
+    let reservations = promises.iter().filter_map(|promise| promise.reserved);
+    let reserved = reservations.fold(0u32, u32::saturating_add);
     let functions = api.registry.all();
     let functions: Vec<_> = functions.iter().filter(|f| f.region == call.region).collect();
     let layers = api.registry.layers(&call.region)?;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::common::SETTINGS_BYTES;
-use super::{Answer, Call, Operation};
+use super::{Answer, Call, Operation, provisioned};
 use crate::api::Api;
 use crate::api::aliases::{self, AliasQuery};
 use crate::api::error::AwsError;
+use crate::api::functions;
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -70,11 +71,20 @@ fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
 
 fn update(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let (function, name) = (call.value(0), call.value(1));
-    aliases::update_alias(&api.registry, function, name, &call.body, &call.context(api))
-        .map(|json| Answer::json(200, json))
+    let json =
+        aliases::update_alias(&api.registry, function, name, &call.body, &call.context(api))?;
+    tell_provisioned(api, call)?;
+    Ok(Answer::json(200, json))
 }
 
 fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
-    aliases::delete_alias(&api.registry, call.value(0), call.value(1), &call.context(api))
-        .map(|()| Answer::empty(204))
+    aliases::delete_alias(&api.registry, call.value(0), call.value(1), &call.context(api))?;
+    tell_provisioned(api, call)?;
+    Ok(Answer::empty(204))
+}
+
+/// What an alias has of provisioned concurrency goes where it points.
+fn tell_provisioned(api: &Arc<Api>, call: &Call) -> Result<(), AwsError> {
+    let reference = functions::resolve(call.value(0), None, &call.context(api))?;
+    provisioned::tell_dispatch(api, &call.region, &reference.name)
 }

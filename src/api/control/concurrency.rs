@@ -13,6 +13,7 @@ use crate::api::error::AwsError;
 use crate::api::functions::{self, invalid};
 use crate::function::error::FunctionError;
 use crate::function::name::FunctionRef;
+use crate::function::settings::Reserving;
 use crate::function::violation::{Violation, least};
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -119,11 +120,20 @@ fn set(
     let FunctionRef { name, .. } = reference;
     let function = format!("{}/{name}", call.region);
     let applied = || api.dispatcher.set_reserved(&function, reserved);
-    if !api.registry.reserve(&call.region, name, reserved, most, applied)? {
-        return Err(invalid(format!(
-            "Specified ReservedConcurrentExecutions for function decreases account's \
-             UnreservedConcurrentExecution below its minimum value of [{minimum}]."
-        )));
+    match api.registry.reserve(&call.region, name, reserved, most, applied)? {
+        Reserving::Done => {}
+        Reserving::TooMuch => {
+            return Err(invalid(format!(
+                "Specified ReservedConcurrentExecutions for function decreases account's \
+                 UnreservedConcurrentExecution below its minimum value of [{minimum}]."
+            )));
+        }
+        Reserving::BelowProvisioned { reserved, provisioned } => {
+            return Err(invalid(format!(
+                "Specified ReservedConcurrentExecutions [{reserved}] is less than the function's \
+                 provisioned concurrency [{provisioned}]."
+            )));
+        }
     }
     match reserved {
         Some(reserved) => log::info!("function {function}: concurrency {reserved} is reserved"),

@@ -22,6 +22,7 @@ mod tags;
 mod url;
 mod versions;
 
+pub(super) use self::provisioned::keep_promises;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;

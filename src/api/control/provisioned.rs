@@ -1,8 +1,9 @@
-//! Put/Get/Delete/ListProvisionedConcurrencyConfig(s): kept and returned, not acted on yet.
+//! Put/Get/Delete/ListProvisionedConcurrencyConfig(s): kept, and told to dispatch, which keeps that
+//! many sandboxes of the version ready.
 //!
-//! So nothing is allocated, and the status says so: a tool that waits for READY fails at once with
-//! the reason, and does not wait for ever.
+//! The figures and the status of an answer are dispatch's own of that moment.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,8 +15,9 @@ use crate::api::Api;
 use crate::api::error::AwsError;
 use crate::api::functions::{self, Context, invalid};
 use crate::function::error::FunctionError;
-use crate::function::name::{FunctionRef, Qualifier};
-use crate::function::settings::{Provisioned, qualifier_key};
+use crate::function::model::Function;
+use crate::function::name::{FunctionRef, Place, Qualifier};
+use crate::function::settings::{Provisioned, qualifier_key, total};
 use crate::function::violation::{Violation, least};
 use crate::observe::time::last_modified;
 
@@ -44,9 +46,6 @@ pub(super) const OPERATIONS: &[Operation] = &[
     },
 ];
 
-const REASON: &str = "This version of the service keeps the configuration, and does not keep \
-                      execution environments ready yet.";
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct PutRequest {
@@ -62,7 +61,8 @@ struct Config {
     available_provisioned_concurrent_executions: u32,
     allocated_provisioned_concurrent_executions: u32,
     status: &'static str,
-    status_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<String>,
     last_modified: String,
 }
 
@@ -74,16 +74,67 @@ struct Configs<'a> {
     next_marker: Option<&'a str>,
 }
 
-fn config(of: &Provisioned) -> Config {
+fn config(api: &Api, region: &str, name: &str, qualifier: &str, of: &Provisioned) -> Config {
+    let version = version_of(api, region, name, qualifier);
+    let view = version.and_then(|version| api.dispatcher.provisioned(&version.key()));
+    let view = view.unwrap_or_default();
+    let (status, status_reason) = match view.trouble {
+        _ if view.available >= of.requested => ("READY", None),
+        Some(trouble) => ("FAILED", Some(trouble)),
+        None => ("IN_PROGRESS", None),
+    };
     Config {
         function_arn: None,
         requested_provisioned_concurrent_executions: of.requested,
-        available_provisioned_concurrent_executions: 0,
-        allocated_provisioned_concurrent_executions: 0,
-        status: "FAILED",
-        status_reason: REASON,
+        available_provisioned_concurrent_executions: view.available.min(of.requested),
+        allocated_provisioned_concurrent_executions: view.allocated.min(of.requested),
+        status,
+        status_reason,
         last_modified: last_modified(time_of(of.modified_ms)),
     }
+}
+
+/// The version that a qualifier means now.
+fn version_of(api: &Api, region: &str, name: &str, qualifier: &str) -> Option<Arc<Function>> {
+    let version = match api.registry.alias(region, name, qualifier) {
+        Ok(alias) => alias.version.clone(),
+        Err(_) => qualifier.to_owned(),
+    };
+    let qualifier = Some(Qualifier::Version(version));
+    api.registry.get(region, &FunctionRef { name: name.to_owned(), qualifier }).ok()
+}
+
+/// Tells dispatch what each version of a function is promised now.
+pub(super) fn tell_dispatch(api: &Api, region: &str, name: &str) -> Result<(), AwsError> {
+    let settings = api.registry.settings(region, name)?;
+    let mut promised: HashMap<String, u32> = HashMap::new();
+    for (qualifier, provisioned) in &settings.provisioned {
+        if let Some(version) = version_of(api, region, name, qualifier) {
+            *promised.entry(version.version.clone()).or_default() += provisioned.requested;
+        }
+    }
+    let place = Place { region, account_id: &api.settings.account_id };
+    for version in api.registry.versions(region, name, None, usize::MAX)?.items {
+        let count = promised.get(&version.version).copied().unwrap_or(0);
+        match api.targets.of(&version, place) {
+            Some(target) => api.dispatcher.provision(&target, count),
+            None if count > 0 => {
+                log::warn!("{} is not ready, so nothing is provisioned for it", version.key());
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Tells dispatch of every promise, when the service has started.
+pub(in crate::api) fn keep_promises(api: &Api) -> Result<(), AwsError> {
+    for promise in api.registry.promises()?.iter().filter(|promise| promise.provisioned > 0) {
+        if let Some((region, name)) = promise.function.split_once('/') {
+            tell_dispatch(api, region, name)?;
+        }
+    }
+    Ok(())
 }
 
 fn put(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
@@ -101,13 +152,41 @@ fn put(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let reference = version_or_alias(call, &context, unpublished)?;
     common::check_exists(api, &reference, &context)?;
     let key = qualifier_key(reference.qualifier.as_ref());
+    check_alone(api, &reference, &key, &context)?;
     let requested = check_room(api, &reference, &key, requested, &context)?;
     let provisioned = Provisioned { requested, modified_ms: millis(context.now) };
     api.registry.change_settings(&call.region, &reference, |settings| {
-        settings.provisioned.insert(key, provisioned.clone());
+        settings.provisioned.insert(key.clone(), provisioned.clone());
         Ok::<(), AwsError>(())
     })?;
-    json(202, &config(&provisioned))
+    tell_dispatch(api, &call.region, &reference.name)?;
+    json(202, &config(api, &call.region, &reference.name, &key, &provisioned))
+}
+
+/// As on AWS, a version has it by itself or through one alias, and that alias routes to no other.
+fn check_alone(
+    api: &Api,
+    reference: &FunctionRef,
+    key: &str,
+    context: &Context<'_>,
+) -> Result<(), AwsError> {
+    let (region, name) = (context.place.region, reference.name.as_str());
+    if api.registry.alias(region, name, key).is_ok_and(|alias| alias.additional.is_some()) {
+        return Err(invalid("Alias with weights can not be used with Provisioned Concurrency"));
+    }
+    let Some(version) = version_of(api, region, name, key) else { return Ok(()) };
+    let settings = api.registry.settings(region, name)?;
+    let mut others = settings.provisioned.keys().filter(|other| *other != key);
+    let same = |other: &String| {
+        version_of(api, region, name, other).is_some_and(|other| other.version == version.version)
+    };
+    match others.any(same) {
+        true => Err(invalid(
+            "Alias can not be used for Provisioned Concurrency configuration on an already \
+             provisioned version",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Provisioned concurrency comes out of the function's reservation, else out of what nobody has
@@ -131,9 +210,12 @@ fn check_room(
         }
     } else {
         let limit = api.dispatcher.limit();
-        let reservations = api.registry.reservations()?;
-        let reserved = reservations.iter().fold(0u32, |sum, (_, one)| sum.saturating_add(*one));
-        let unreserved = i64::from(limit.saturating_sub(reserved));
+        let function = format!("{}/{}", context.place.region, reference.name);
+        let promises = api.registry.promises()?;
+        let others = total(promises.iter().filter(|promise| promise.function != function));
+        let own = settings.provisioned.iter().filter(|(other, _)| *other != key);
+        let own = own.fold(0u32, |sum, (_, one)| sum.saturating_add(one.requested));
+        let unreserved = i64::from(limit.saturating_sub(others).saturating_sub(own));
         if requested > unreserved {
             return Err(invalid(format!(
                 "Specified ConcurrentExecutions for function is greater than account's unreserved \
@@ -167,7 +249,7 @@ fn get_or_list(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
             "No Provisioned Concurrency Config found for this function",
         ));
     };
-    json(200, &config(found))
+    json(200, &config(api, &call.region, &reference.name, &key, found))
 }
 
 const NO_VERSION: &str = "The function resource provided must be an alias or a published version.";
@@ -181,6 +263,7 @@ fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
         settings.provisioned.remove(&key);
         Ok::<(), AwsError>(())
     })?;
+    tell_dispatch(api, &call.region, &reference.name)?;
     Ok(Answer::empty(204))
 }
 
@@ -193,7 +276,7 @@ fn list(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     let page = common::page(call, &settings.provisioned)?;
     let configs = page.items.iter().map(|(key, one)| Config {
         function_arn: Some(common::qualified_arn(&reference.name, key, &context)),
-        ..config(one)
+        ..config(api, &call.region, &reference.name, key, one)
     });
     let provisioned_concurrency_configs = configs.collect();
     json(200, &Configs { provisioned_concurrency_configs, next_marker: page.next_marker })
