@@ -347,13 +347,29 @@ mod tests {
     fn reservations_have_a_sum() {
         let registry = registry();
         let reserve = |name, reserved| registry.reserve(HERE, name, reserved, 10, || ()).unwrap();
-        assert!(reserve("f", Some(6)));
-        assert!(!reserve("g", Some(5)));
-        assert!(reserve("g", Some(4)));
-        assert!(!reserve("f", Some(7)));
-        assert!(reserve("f", Some(5)), "its own earlier one does not count");
-        assert!(reserve("f", Some(0)) && reserve("f", None));
-        assert_eq!(registry.promises().unwrap(), [("us-east-1/g".to_owned(), 4)]);
+        assert_eq!(reserve("f", Some(6)), Reserving::Done);
+        assert_eq!(reserve("g", Some(5)), Reserving::TooMuch);
+        assert_eq!(reserve("g", Some(4)), Reserving::Done);
+        assert_eq!(reserve("f", Some(7)), Reserving::TooMuch);
+        assert_eq!(reserve("f", Some(5)), Reserving::Done, "its own earlier one does not count");
+        assert_eq!([reserve("f", Some(0)), reserve("f", None)], [Reserving::Done, Reserving::Done]);
+        let promise = |reserved, provisioned| Promise {
+            function: "us-east-1/g".to_owned(),
+            reserved,
+            provisioned,
+        };
+        assert_eq!(registry.promises().unwrap(), [promise(Some(4), 0)]);
+        let provisioned = Provisioned { requested: 3, modified_ms: 0 };
+        let promised = registry.change_settings(HERE, &reference("g"), |settings| {
+            settings.provisioned.insert("1".to_owned(), provisioned);
+            Ok::<(), FunctionError>(())
+        });
+        promised.unwrap();
+        let below = Reserving::BelowProvisioned { reserved: 2, provisioned: 3 };
+        assert_eq!(reserve("g", Some(2)), below);
+        assert_eq!(reserve("g", None), Reserving::Done);
+        assert_eq!(registry.promises().unwrap(), [promise(None, 3)]);
+        assert_eq!(reserve("f", Some(8)), Reserving::TooMuch, "what is provisioned counts as well");
     }
 
     #[test]
