@@ -161,9 +161,14 @@ fn environment(
         env.push(format!("_HANDLER={handler}"));
         env.push(format!("HANDLER={handler}"));
     }
-    for (name, value) in function.environment.iter().flatten() {
-        env.push(format!("{name}={value}"));
-    }
+    // A function may set what is not reserved, such as TZ. Of two lines of one name most programs
+    // would see the first.
+    let own = function.environment.iter().flatten();
+    env.retain(|line| {
+        let name = line.split('=').next().unwrap_or_default();
+        !own.clone().any(|(given, _)| given == name)
+    });
+    env.extend(own.map(|(name, value)| format!("{name}={value}")));
     env
 }
 
@@ -215,6 +220,22 @@ mod tests {
         let stream = value("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();
         assert!(stream.starts_with("2026/11/23/[$LATEST]") && stream.len() == 52, "{stream}");
         assert_eq!(value("AWS_ACCESS_KEY_ID"), None, "nobody has configured one");
+    }
+
+    #[test]
+    fn a_function_replaces_what_is_not_reserved() {
+        let spec = spec(|function| {
+            let own = [("TZ", "Europe/Berlin"), ("HANDLER", "a=b"), ("OWN", "")];
+            function.environment =
+                Some(own.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        });
+        let lines = |name: &str| -> Vec<&str> {
+            let of = |line: &&String| line.split('=').next() == Some(name);
+            spec.env.iter().filter(of).map(String::as_str).collect()
+        };
+        assert_eq!(lines("TZ"), ["TZ=Europe/Berlin"]);
+        assert_eq!((lines("HANDLER"), lines("OWN")), (vec!["HANDLER=a=b"], vec!["OWN="]));
+        assert_eq!(lines("_HANDLER"), ["_HANDLER=app.handler"]);
     }
 
     #[test]

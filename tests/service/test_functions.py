@@ -1,36 +1,13 @@
 """The functions of the service: created, read, listed and deleted with boto3 and awscli, and kept over a restart."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import botocore.exceptions
 import pytest
 
+from awscli_tool import aws
 from conftest import build_function, build_image
-from harness import REGION, ROLE, environment, wait_for
-
-
-def aws(service, *arguments, check=True):
-    """The AWS command line of the tests' own Python."""
-    program = Path(sys.executable).parent / "aws"
-    done = subprocess.run(
-        [program, "lambda", *arguments, "--output", "json"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(
-            AWS_ENDPOINT_URL=service.url,
-            AWS_ACCESS_KEY_ID="test",
-            AWS_SECRET_ACCESS_KEY="test",
-            AWS_DEFAULT_REGION=REGION,
-            AWS_CONFIG_FILE="/dev/null",
-            AWS_PAGER="",
-        ),
-    )
-    assert not check or done.returncode == 0, done.stderr
-    return done
+from harness import ROLE, wait_for
 
 
 def code(error):

@@ -10,23 +10,10 @@ import pytest
 import docker_cli
 from conftest import build_function
 from harness import ROLE, archive, wait_for
-from runtime_images import runtime_image
-
-PYTHON = """
-import json, os, sys
-def handler(event, context):
-    if event.get("raise"):
-        raise ValueError("from the handler")
-    import shadowed
-    return {"said": shadowed.SAID, "task": os.environ["LAMBDA_TASK_ROOT"], "handler": os.environ["_HANDLER"],
-            "env": os.environ["AWS_EXECUTION_ENV"], "version": context.function_version}
-"""
-
 
 @pytest.fixture(scope="module")
 def service(run_id, make_module_service):
-    python = runtime_image(run_id, "python3.11")
-    return make_module_service(docker={"base_image": f"{run_id}-base:al2023"}, runtimes={"python3.11": python})
+    return make_module_service(docker={"base_image": f"{run_id}-base:al2023"})
 
 
 def create(service, name, zipped, **settings):
@@ -82,44 +69,6 @@ def test_images_go_with_their_functions(service):
     assert len(made) == 1
     service.boto().delete_function(FunctionName="short")
     wait_for(lambda: not made & images(), 30, "the deleted function's image is gone")
-
-
-def test_python_with_two_layers_that_shadow_each_other(service):
-    client = service.boto()
-    layers = []
-    for number in (1, 2):
-        zipped = archive({"python/shadowed.py": f"SAID = 'layer {number}'\n"})
-        layer = client.publish_layer_version(LayerName=f"layer-{number}", Content={"ZipFile": zipped})
-        assert layer["Version"] == 1
-        with urllib.request.urlopen(layer["Content"]["Location"], timeout=30) as answer:
-            assert answer.read() == zipped
-        layers.append(layer["LayerVersionArn"])
-    code = archive({"app.py": PYTHON}, {"app.py": 0o600})  # readable for the function's user all the same
-    create(service, "snake", code, Runtime="python3.11", Layers=layers, Timeout=20)
-    error, result = call(service, "snake", {})
-    assert error is None and result["said"] == "layer 2", "the later layer wins"
-    assert result["task"] == "/var/task" and result["handler"] == "app.handler"
-    assert result["env"] == "AWS_Lambda_python3.11"
-    error, result = call(service, "snake", {"raise": True})
-    assert error == "Unhandled" and result["errorType"] == "ValueError"
-    assert any("app.py" in line for line in result["stackTrace"])
-
-    # Without the second one the first is seen; the published version keeps both.
-    assert client.publish_version(FunctionName="snake")["Version"] == "1"
-    client.update_function_configuration(FunctionName="snake", Layers=layers[:1])
-    client.get_waiter("function_updated_v2").wait(FunctionName="snake", WaiterConfig={"Delay": 1})
-    assert call(service, "snake", {})[1]["said"] == "layer 1"
-    error, result = call(service, "snake", {}, Qualifier="1")
-    assert (result["said"], result["version"]) == ("layer 2", "1")
-
-
-def test_an_update_replaces_the_code(service):
-    create(service, "changing", archive({"app.py": "def handler(e, c): return 1\n"}), Runtime="python3.11", Timeout=20)
-    assert call(service, "changing", {}) == (None, 1)
-    client = service.boto()
-    client.update_function_code(FunctionName="changing", ZipFile=archive({"app.py": "def handler(e, c): return 2\n"}))
-    client.get_waiter("function_updated_v2").wait(FunctionName="changing", WaiterConfig={"Delay": 1})
-    assert call(service, "changing", {}) == (None, 2)
 
 
 def test_packages_are_kept_over_a_restart(service, program):
