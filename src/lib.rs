@@ -10,6 +10,7 @@
 //! | [`function`] | the registry of functions, kept durably |
 //! | [`package`] | a function's code, made ready |
 //! | [`dispatch`] | invocations meet sandboxes |
+//! | [`asynchronous`] | the durable queue of events, their delivery and what becomes of them |
 //! | [`sandbox`] | containers and their lives |
 //! | [`docker`] | the Engine client |
 //! | [`logs`] | what functions print, kept and served |
@@ -19,6 +20,7 @@
 
 pub mod access;
 pub mod api;
+pub mod asynchronous;
 pub mod config;
 pub mod dispatch;
 pub mod docker;

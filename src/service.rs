@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{Api, Parts, Settings};
+use crate::asynchronous::{Queue, QueueError};
 use crate::config::{Config, PullPolicy, TotalMemory};
 use crate::dispatch::{Dispatcher, Limits};
 use crate::docker::{self, Engine, EngineError, Ipv4Net};
@@ -46,6 +47,7 @@ pub enum StartError {
     Network(NetworkError),
     Packages(PackageError),
     Logs(LogError),
+    Queue(QueueError),
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -69,6 +71,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot use the stored packages: {error} {}", error.cause())
             }
             StartError::Logs(error) => write!(f, "cannot open the {error}"),
+            StartError::Queue(error) => write!(f, "{error}"),
             StartError::Http(error) => write!(f, "{error}"),
             StartError::NotOnTheHostsNetwork(gateway) => write!(
                 f,
@@ -115,6 +118,7 @@ impl std::error::Error for StartError {
             StartError::Network(error) => Some(error),
             StartError::Packages(error) => Some(error),
             StartError::Logs(error) => Some(error),
+            StartError::Queue(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. }
             | StartError::Thread(source)
@@ -129,6 +133,7 @@ impl std::error::Error for StartError {
 pub struct Service {
     server: Server,
     dispatcher: Arc<Dispatcher>,
+    queue: Arc<Queue>,
     launcher: Arc<Launcher>,
     shutdown_grace: Duration,
 }
@@ -145,6 +150,8 @@ impl Service {
         let registry = Arc::new(registry);
         let logs =
             LogStore::open(&config.storage.path, log_limits(config)).map_err(StartError::Logs)?;
+        let queue = Queue::open(&config.storage.path, &config.asynchronous, &config.aws.account_id);
+        let queue = Arc::new(queue.map_err(StartError::Queue)?);
         let engine = connect(config)?;
         let cpus = engine.info().map_err(StartError::Engine)?.cpus;
 
@@ -252,6 +259,7 @@ impl Service {
             logs,
             s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
+            queue: queue.clone(),
             engine,
             adoption,
             health,
@@ -262,6 +270,8 @@ impl Service {
         let server = Server::start(listeners, http_limits(config), counters, api.clone())
             .map_err(StartError::Http)?;
         api.keep_promises();
+        // What waits from an earlier run finds everything ready, as requests do.
+        queue.start(dispatcher.clone(), api).map_err(StartError::Queue)?;
         let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
         log::info!(
             "serving on {} after {} ms",
@@ -271,6 +281,7 @@ impl Service {
         Ok(Service {
             server,
             dispatcher,
+            queue,
             launcher,
             shutdown_grace: config.execution.shutdown_grace,
         })
@@ -279,6 +290,7 @@ impl Service {
     /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.
     pub fn stop(&self, hurry: impl Fn() -> bool) {
         self.server.stop_listening();
+        self.queue.stop_delivering();
         self.dispatcher.drain();
         let active = self.dispatcher.active();
         if active > 0 {
@@ -298,6 +310,8 @@ impl Service {
         if let Err(error) = self.launcher.remove_leftovers() {
             log::error!("containers may be left until the next start: {error}");
         }
+        // It hears the last outcomes, and answers who still waits for a 202.
+        self.queue.stop();
         self.server.stop();
     }
 }

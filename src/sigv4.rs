@@ -155,7 +155,8 @@ fn signing_key(scope: &Scope<'_>, secret: &str) -> [u8; 32] {
     keyed(&service, b"aws4_request")
 }
 
-fn keyed(key: &[u8], data: &[u8]) -> [u8; 32] {
+/// HMAC-SHA256.
+pub(crate) fn keyed(key: &[u8], data: &[u8]) -> [u8; 32] {
     // A key of any length will do (RFC 2104 section 2); the type cannot say so.
     Hmac::<Sha256>::new_from_slice(key)
         .map(|mac| mac.chain_update(data).finalize().into_bytes().into())

@@ -35,6 +35,8 @@ pub enum Surface {
     /// CloudWatch Logs.
     Logs,
     Invoke,
+    /// The operator's view of the asynchronous queue, and what it can change.
+    Queue,
 }
 
 /// What the table says.
@@ -53,7 +55,7 @@ pub fn verdict(peer: Peer, surface: Surface) -> Verdict {
         (_, Peer::Loopback) => Verdict::Allowed,
         (Surface::Runtime, Peer::Remote(_)) => Verdict::IfSandbox,
         (
-            Surface::Observe | Surface::Control | Surface::Logs | Surface::Invoke,
+            Surface::Observe | Surface::Control | Surface::Logs | Surface::Invoke | Surface::Queue,
             Peer::Remote(_),
         ) => Verdict::Denied,
     }
@@ -79,6 +81,7 @@ mod tests {
             (Control, Verdict::Allowed, Verdict::Denied),
             (Logs, Verdict::Allowed, Verdict::Denied),
             (Invoke, Verdict::Allowed, Verdict::Denied),
+            (Queue, Verdict::Allowed, Verdict::Denied),
         ];
         for (surface, of_host, of_remote) in cells {
             assert_eq!(verdict(host, surface), of_host, "{surface:?}");

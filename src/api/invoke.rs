@@ -16,8 +16,9 @@ use super::json_text::NotJson;
 use super::log_tail::LogTail;
 use super::{Api, functions, json_text, query};
 use crate::access::Surface;
+use crate::asynchronous::{Address, lineage};
 use crate::dispatch::{Event, Failure, Outcome, Refusal, Reply, Report, Target};
-use crate::function::name::Qualifier;
+use crate::function::name::{FunctionRef, Qualifier};
 use crate::function::state::State;
 use crate::http::{Body, Head, Request, Responder, Response};
 use crate::random;
@@ -26,9 +27,12 @@ use crate::random;
 pub(super) const REQUEST_BYTES: usize = 6 * 1024 * 1024;
 /// The most that a client context may be in base64.
 const CLIENT_CONTEXT_BYTES: usize = 3_583;
-/// The longest trace header that is passed on; X-Ray's own are below 256.
-const TRACE_BYTES: usize = 1024;
+/// The longest trace header that is passed on; X-Ray's own are below 256, and a long chain of
+/// functions adds some hundred.
+const TRACE_BYTES: usize = 2048;
 const IDENTITY_BYTES: usize = 1024;
+/// No name with a qualifier is longer.
+pub(super) const NAME_BYTES: usize = 400;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InvocationType {
@@ -43,6 +47,28 @@ struct Options {
     tail: bool,
     client_context: Option<String>,
     cognito_identity: Option<String>,
+}
+
+/// What a request invokes.
+pub(super) struct Invoked<'a> {
+    target: Arc<Target>,
+    /// The ARN that it was called by.
+    arn: String,
+    region: &'a str,
+    reference: FunctionRef,
+    /// Whether it is in the registry.
+    created: bool,
+}
+
+impl Invoked<'_> {
+    pub(super) fn address(self) -> Address {
+        Address {
+            region: self.region.to_owned(),
+            name: self.reference.name,
+            qualifier: self.reference.qualifier.map(|qualifier| qualifier.to_string()),
+            created: self.created,
+        }
+    }
 }
 
 /// A parked caller of Invoke.
@@ -67,45 +93,79 @@ impl Api {
         responder: Responder,
     ) -> Result<(), (Responder, AwsError)> {
         let head = &request.head;
-        let (options, (target, invoked_arn)) =
-            match options(head).and_then(|options| Ok((options, self.target(head, raw_name)?))) {
+        let (options, invoked) =
+            match options(head).and_then(|options| Ok((options, self.invoked(head, raw_name)?))) {
                 Ok(found) => found,
                 Err(error) => return Err((responder, error)),
             };
-        // Without a payload the function gets an empty object.
-        let payload = if request.body.is_empty() { b"{}".to_vec().into() } else { request.body };
-        if let Err(error) = json_text::check(&payload) {
-            return Err((responder, not_json(&error)));
-        }
+        let payload = match payload(request.body) {
+            Ok(payload) => payload,
+            Err(error) => return Err((responder, error)),
+        };
         match options.kind {
             InvocationType::RequestResponse => {}
             InvocationType::DryRun => {
                 responder.send(
                     Response::new(204)
                         .header("x-amzn-RequestId", &random::uuid().to_string())
-                        .header("X-Amz-Executed-Version", &target.version),
+                        .header("X-Amz-Executed-Version", &invoked.target.version),
                 );
                 return Ok(());
             }
-            InvocationType::Event => return Err((responder, event_is_unsupported())),
+            InvocationType::Event => {
+                self.accept(invoked, head, payload, responder);
+                return Ok(());
+            }
         }
+        let target = invoked.target.clone();
+        let trace_id = trace_id(head);
+        let name = (invoked.region, invoked.reference.name.as_str());
+        let looped = lineage::count(&trace_id, name) >= lineage::INVOCATIONS_MAX;
+        let trace_id = lineage::extended(&trace_id, name);
         let event = Event {
             id: random::uuid(),
             payload,
-            invoked_arn,
-            trace_id: trace_id(head),
+            invoked_arn: invoked.arn,
+            trace_id,
             client_context: options.client_context,
             cognito_identity: options.cognito_identity,
         };
         let caller =
             Caller { api: self.clone(), responder, target: target.clone(), tail: options.tail };
-        self.dispatcher.invoke(&target, event, Box::new(caller));
+        if looped {
+            self.invoke_looped(invoked.region, &invoked.reference.name, event, caller);
+        } else {
+            self.dispatcher.invoke(&target, event, Box::new(caller));
+        }
         Ok(())
     }
 
-    /// What the path, the qualifier and the region name, and the ARN that it was called by; an
-    /// error when it cannot be invoked.
-    fn target(&self, head: &Head<'_>, raw_name: &str) -> Result<(Arc<Target>, String), AwsError> {
+    /// The chain of requests has been through this function often: its settings, which are on the
+    /// disk, say whether that may be.
+    fn invoke_looped(&self, region: &str, name: &str, event: Event, caller: Caller) {
+        let Caller { api, responder, target, tail } = caller;
+        let (region, name) = (region.to_owned(), name.to_owned());
+        self.block(Surface::Invoke, responder, move |responder| {
+            let settings = api.registry.settings(&region, &name);
+            if settings.is_ok_and(|settings| settings.recursion_allowed) {
+                let caller = Caller { api: api.clone(), responder, target: target.clone(), tail };
+                api.dispatcher.invoke(&target, event, Box::new(caller));
+                return;
+            }
+            log::warn!("{name} was invoked in a loop, and is not any more");
+            let message = "Lambda has detected your function being invoked in a recursive loop \
+                           with other AWS resources and stopped your function's invocation.";
+            let error = AwsError::new(400, "RecursiveInvocationException", message);
+            responder.send(answer::error(Surface::Invoke, &error));
+        });
+    }
+
+    /// What the path, the qualifier and the region name; an error when it cannot be invoked.
+    pub(super) fn invoked<'a>(
+        &'a self,
+        head: &Head<'a>,
+        raw_name: &str,
+    ) -> Result<Invoked<'a>, AwsError> {
         let name = query::decode(raw_name).ok_or_else(|| {
             AwsError::new(400, "ValidationException", "The function's name is not UTF-8.")
         })?;
@@ -115,7 +175,9 @@ impl Api {
         let reference = functions::resolve(&name, qualifier.as_deref(), &context)?;
         let arn = || context.place.arn(&reference.name, reference.qualifier.as_ref());
         let latest = matches!(reference.qualifier, None | Some(Qualifier::Latest));
-        let target = match self.registry.find(region, &reference, random::fraction) {
+        let found = self.registry.find(region, &reference, random::fraction);
+        let created = found.is_some();
+        let target = match found {
             Some(function) => {
                 let target = self.targets.of(&function, context.place);
                 Some(target.ok_or_else(|| not_ready(&function.state))?)
@@ -132,12 +194,12 @@ impl Api {
             let message = format!("Function not found: {}", arn());
             AwsError::new(404, "ResourceNotFoundException", message)
         })?;
-        let invoked = if reference.qualifier.is_some() { arn() } else { target.arn.clone() };
-        Ok((target, invoked))
+        let arn = if reference.qualifier.is_some() { arn() } else { target.arn.clone() };
+        Ok(Invoked { target, arn, region, reference, created })
     }
 
     /// A function that only its runtimes know.
-    fn runtime_target(&self, name: &str) -> Option<Arc<Target>> {
+    pub(super) fn runtime_target(&self, name: &str) -> Option<Arc<Target>> {
         let target = self.targets.of_runtimes(name, &self.adoption)?;
         self.dispatcher.has_runtimes(&target.key).then_some(target)
     }
@@ -178,8 +240,15 @@ fn render(api: &Api, target: &Target, outcome: Outcome, report: &Report) -> Resp
     response.body(body)
 }
 
+/// Without a payload the function gets an empty object.
+pub(super) fn payload(body: Body) -> Result<Body, AwsError> {
+    let payload = if body.is_empty() { b"{}".to_vec().into() } else { body };
+    json_text::check(&payload).map_err(|error| not_json(&error))?;
+    Ok(payload)
+}
+
 /// A failure in AWS's words.
-fn failed(api: &Api, failure: &Failure, id: &str) -> String {
+pub(super) fn failed(api: &Api, failure: &Failure, id: &str) -> String {
     let timed_out = |after: &Duration| {
         format!("RequestId: {id} Error: Task timed out after {:.2} seconds", after.as_secs_f64())
     };
@@ -256,12 +325,6 @@ fn not_json(error: &NotJson) -> AwsError {
     AwsError::new(400, "InvalidRequestContentException", message)
 }
 
-fn event_is_unsupported() -> AwsError {
-    let message = "The invocation type Event is not supported by this version of the service; use \
-                   RequestResponse or DryRun.";
-    AwsError::new(400, "InvalidParameterValueException", message)
-}
-
 /// Reads and checks the headers.
 fn options(head: &Head<'_>) -> Result<Options, AwsError> {
     let kind = match head.header_str("x-amz-invocation-type") {
@@ -322,7 +385,7 @@ fn json_object(bytes: Vec<u8>) -> Option<String> {
 
 /// The caller's trace header, or a new one that is not sampled.
 /// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
-fn trace_id(head: &Head<'_>) -> String {
+pub(super) fn trace_id(head: &Head<'_>) -> String {
     let given = head.header_str("x-amzn-trace-id");
     if let Some(given) = given
         && given.len() <= TRACE_BYTES

@@ -34,6 +34,7 @@ impl Api {
         self.invocation_metrics(&mut out);
         self.sandbox_metrics(&mut out);
         self.log_metrics(&mut out);
+        self.queue_metrics(&mut out);
         self.http_metrics(&mut out);
         process_metrics(&mut out);
         out.finish()
@@ -109,6 +110,27 @@ impl Api {
         out.single("lambda_log_events_dropped_total", Kind::Counter, help, stats.dropped);
         out.single("lambda_log_groups", Kind::Gauge, "Log groups.", stats.groups);
         out.single("lambda_log_bytes", Kind::Gauge, "Bytes of all log groups.", stats.bytes);
+    }
+
+    fn queue_metrics(&self, out: &mut Exposition) {
+        let view = self.queue.view();
+        let help = "Asynchronous events and their records by state.";
+        let mut family = out.family("lambda_async_events", Kind::Gauge, help);
+        for (state, count) in view.by_state {
+            family.sample(&[("state", state)], count);
+        }
+        let help = "Age of the oldest of them.";
+        out.single("lambda_async_oldest_seconds", Kind::Gauge, help, self.queue_age_s(&view));
+        let help = "Bytes of them, as max_queue_mb bounds them.";
+        out.single("lambda_async_bytes", Kind::Gauge, help, view.bytes);
+        let help = "Bytes that the queue's files take.";
+        out.single("lambda_async_disk_bytes", Kind::Gauge, help, view.disk_bytes);
+        out.single("lambda_async_dead_letters", Kind::Gauge, "Dead letters.", view.letters);
+        let help = "Bytes of them.";
+        out.single("lambda_async_dead_letters_bytes", Kind::Gauge, help, view.letters_bytes);
+        for (name, help, count) in self.queue.counters().all() {
+            out.single(&format!("lambda_async_{name}_total"), Kind::Counter, help, count);
+        }
     }
 
     fn http_metrics(&self, out: &mut Exposition) {

@@ -13,6 +13,7 @@ mod control;
 mod create_function;
 pub mod error;
 pub mod error_body;
+mod events;
 mod function_errors;
 mod function_rules;
 pub mod functions;
@@ -25,6 +26,7 @@ mod new_code;
 mod observe;
 mod paging;
 mod query;
+mod queue;
 mod route;
 mod rules;
 mod runtime;
@@ -43,6 +45,7 @@ use self::functions::Context;
 use self::route::{Route, Routed};
 use self::targets::Targets;
 use crate::access::{self, Peer, Surface, Verdict};
+use crate::asynchronous::{EVENT_BYTES, Queue};
 use crate::dispatch::Dispatcher;
 use crate::docker::Engine;
 use crate::function::model::Architecture;
@@ -94,6 +97,7 @@ pub struct Parts {
     pub logs: LogStore,
     pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
+    pub queue: Arc<Queue>,
     pub engine: Engine,
     pub adoption: Adoption,
     pub health: EngineHealth,
@@ -111,6 +115,7 @@ pub struct Api {
     logs: LogStore,
     s3: S3,
     dispatcher: Arc<Dispatcher>,
+    queue: Arc<Queue>,
     engine: Engine,
     adoption: Adoption,
     health: EngineHealth,
@@ -141,6 +146,7 @@ impl Api {
             logs: parts.logs,
             s3: parts.s3,
             dispatcher: parts.dispatcher,
+            queue: parts.queue,
             engine: parts.engine,
             adoption: parts.adoption,
             health: parts.health,
@@ -212,12 +218,14 @@ impl Api {
         }
     }
 
-    fn admit_route(&self, route: Route<'_>, peer: IpAddr) -> Admission {
+    fn admit_route(&self, route: Route<'_>, head: &Head<'_>) -> Admission {
+        let peer = head.peer.ip();
         if let Err(denied) = self.check_access(peer, route.surface()) {
             return Admission::Refuse(denied);
         }
         let max_body_bytes = match route {
-            Route::Next | Route::Package(_) | Route::Health | Route::Status | Route::Metrics => 0,
+            Route::Next | Route::Package(_) | Route::Queue(_) => 0,
+            Route::Health | Route::Status | Route::Metrics => 0,
             Route::InitError if self.is_unknown(peer) => UNKNOWN_INIT_ERROR_BYTES,
             Route::Response(_) | Route::Error(_) if self.is_unknown(peer) => {
                 // It has asked for no event, so it owes no answer.
@@ -226,6 +234,8 @@ impl Api {
                 return Admission::Refuse(refusal);
             }
             Route::Response(_) | Route::Error(_) | Route::InitError => runtime::RESPONSE_BYTES,
+            Route::InvokeAsync(_) => EVENT_BYTES,
+            Route::Invoke(_) if events::is_event(head) => EVENT_BYTES,
             Route::Invoke(_) => invoke::REQUEST_BYTES,
             Route::Control(operation) => operation.max_body_bytes,
             Route::Logs => logs::REQUEST_BYTES,
@@ -243,7 +253,7 @@ impl Handler for Api {
     fn admit(&self, head: &Head<'_>) -> Admission {
         let peer = head.peer.ip();
         match Route::of(head.method, head.path) {
-            Routed::Found(route) => self.admit_route(route, peer),
+            Routed::Found(route) => self.admit_route(route, head),
             // Who may not call a surface is not told what is there.
             Routed::WrongMethod(surface, allowed) => Admission::Refuse(
                 self.check_access(peer, surface)
@@ -268,6 +278,8 @@ impl Handler for Api {
             Route::Error(id) => this.invocation_error(id, request, responder),
             Route::InitError => this.init_error(request, responder),
             Route::Invoke(name) => this.invoke(name, request, responder),
+            Route::InvokeAsync(name) => this.invoke_async(name, request, responder),
+            Route::Queue(call) => this.queue_call(call, &head, responder),
             Route::Control(operation) => this.control(operation, request, responder),
             Route::Logs => this.logs(request, responder),
             Route::Package(digest) => this.package(digest, responder),
@@ -281,6 +293,13 @@ impl Handler for Api {
         match Route::of(head.method, head.path) {
             Routed::Found(Route::Response(id)) => self.response_too_large(head, id),
             Routed::Found(Route::Error(id)) => self.response_too_large(head, id),
+            Routed::Found(route)
+                if matches!(route, Route::InvokeAsync(_))
+                    || matches!(route, Route::Invoke(_)) && events::is_event(head) =>
+            {
+                let length = head.header_str("content-length");
+                answer::error(Surface::Invoke, &events::too_large(length))
+            }
             Routed::Found(Route::Invoke(_)) => {
                 let message = format!(
                     "Request must be smaller than {} bytes for the InvokeFunction operation",

@@ -105,6 +105,7 @@ impl Api {
                 "limit": snapshot.limit,
                 "by_outcome": self.metrics.outcomes().collect::<HashMap<_, _>>(),
             },
+            "asynchronous": self.queue_body(),
             "functions": functions,
             "registered_functions": self.registry.all().len(),
             "sandboxes": sandboxes,

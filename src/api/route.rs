@@ -13,15 +13,27 @@ pub(super) enum Route<'a> {
     Error(&'a str),
     InitError,
     Invoke(&'a str),
+    /// The old way to invoke asynchronously.
+    InvokeAsync(&'a str),
     /// The stored package of this SHA-256.
     Package(&'a str),
     /// An operation of Lambda's control API.
     Control(&'static Operation),
     /// An operation of CloudWatch Logs, which a header names.
     Logs,
+    /// The operator's view of the asynchronous queue.
+    Queue(QueueCall),
     Health,
     Status,
     Metrics,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum QueueCall {
+    Summary,
+    Events,
+    Retry,
+    Purge,
 }
 
 /// What a request's first line means.
@@ -36,6 +48,7 @@ pub(super) enum Routed<'a> {
 /// The Runtime API's version as it stands in paths; it may be left out.
 const RUNTIME_VERSION: &str = "/2018-06-01";
 const INVOKE_PREFIX: &str = "/2015-03-31/functions/";
+const INVOKE_ASYNC_PREFIX: &str = "/2014-11-13/functions/";
 
 impl<'a> Route<'a> {
     pub(super) fn of(method: &str, path: &'a str) -> Routed<'a> {
@@ -43,11 +56,18 @@ impl<'a> Route<'a> {
         if let Some(rest) = bare.strip_prefix("/runtime/") {
             return runtime(method, rest);
         }
-        if let Some(name) = invoked(path) {
+        let invoke =
+            invoked(path, INVOKE_PREFIX, "/invocations").map(Route::Invoke).or_else(|| {
+                invoked(path, INVOKE_ASYNC_PREFIX, "/invoke-async").map(Route::InvokeAsync)
+            });
+        if let Some(route) = invoke {
             return match method {
-                "POST" => Routed::Found(Route::Invoke(name)),
+                "POST" => Routed::Found(route),
                 _ => Routed::WrongMethod(Surface::Invoke, "POST".into()),
             };
+        }
+        if path == "/queue" || path.starts_with("/queue/") {
+            return queue(method, path);
         }
         if let Some(digest) = path.strip_prefix("/packages/") {
             return match method {
@@ -76,7 +96,8 @@ impl<'a> Route<'a> {
             Route::Next | Route::Response(_) | Route::Error(_) | Route::InitError => {
                 Surface::Runtime
             }
-            Route::Invoke(_) => Surface::Invoke,
+            Route::Invoke(_) | Route::InvokeAsync(_) => Surface::Invoke,
+            Route::Queue(_) => Surface::Queue,
             Route::Control(_) | Route::Package(_) => Surface::Control,
             Route::Logs => Surface::Logs,
             Route::Health => Surface::Health,
@@ -107,10 +128,25 @@ fn runtime<'a>(method: &str, rest: &'a str) -> Routed<'a> {
 }
 
 /// The function that a path of Invoke names. Older SDKs send trailing slashes.
-fn invoked(path: &str) -> Option<&str> {
-    let rest = path.strip_prefix(INVOKE_PREFIX)?;
-    let name = rest.strip_suffix('/').unwrap_or(rest).strip_suffix("/invocations")?;
+fn invoked<'a>(path: &'a str, prefix: &str, suffix: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(prefix)?;
+    let name = rest.strip_suffix('/').unwrap_or(rest).strip_suffix(suffix)?;
     (!name.contains('/')).then_some(name)
+}
+
+fn queue<'a>(method: &str, path: &'a str) -> Routed<'a> {
+    let (call, allowed) = match path {
+        "/queue" => (QueueCall::Summary, "GET"),
+        "/queue/events" => (QueueCall::Events, "GET"),
+        "/queue/retry" => (QueueCall::Retry, "POST"),
+        "/queue/purge" => (QueueCall::Purge, "POST"),
+        _ => return Routed::NotFound(Surface::Queue),
+    };
+    if method == allowed {
+        Routed::Found(Route::Queue(call))
+    } else {
+        Routed::WrongMethod(Surface::Queue, allowed.into())
+    }
 }
 
 fn control<'a>(method: &str, path: &str) -> Routed<'a> {
@@ -137,6 +173,10 @@ mod tests {
             ("POST", "/2018-06-01/runtime/init/error", "InitError"),
             ("POST", "/2015-03-31/functions/f/invocations", "Invoke(\"f\")"),
             ("POST", "/2015-03-31/functions/arn%3Aaws/invocations/", "Invoke(\"arn%3Aaws\")"),
+            ("POST", "/2014-11-13/functions/f/invoke-async/", "InvokeAsync(\"f\")"),
+            ("GET", "/queue", "Queue(Summary)"),
+            ("GET", "/queue/events", "Queue(Events)"),
+            ("POST", "/queue/purge", "Queue(Purge)"),
             ("POST", "/2015-03-31/functions", "Control(CreateFunction)"),
             ("GET", "/2015-03-31/functions/", "Control(ListFunctions)"),
             ("GET", "/2015-03-31/functions/f", "Control(GetFunction)"),
@@ -163,7 +203,17 @@ mod tests {
         assert!(wrong("PUT", "/2015-03-31/functions/f"));
         assert!(wrong("GET", "/2015-03-31/functions/f/invocations"));
         assert!(wrong("POST", "/metrics"));
-        for path in ["/", "/x", "/2018-06-01/x", "/runtime/invocation/x/y", "/2015-03-31/x"] {
+        assert!(wrong("GET", "/queue/purge") && wrong("POST", "/queue"));
+        assert!(wrong("GET", "/2014-11-13/functions/f/invoke-async"));
+        for path in [
+            "/",
+            "/x",
+            "/2018-06-01/x",
+            "/runtime/invocation/x/y",
+            "/2015-03-31/x",
+            "/queue/x",
+            "/queues",
+        ] {
             assert!(matches!(Route::of("GET", path), Routed::NotFound(_)), "{path}");
         }
         assert!(matches!(Route::of("GET", "/2018-06-01/"), Routed::NotFound(Surface::Runtime)));

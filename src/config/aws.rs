@@ -77,6 +77,11 @@ impl Secret {
         (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(Secret(text))
     }
 
+    #[cfg(test)]
+    pub(crate) fn for_tests(text: &str) -> Secret {
+        Secret(text.to_owned())
+    }
+
     /// The text itself, for who signs with it or sends it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -167,19 +172,31 @@ fn pair_of_file(
     (file_key, file): (&'static str, &Option<Setting>),
 ) -> Result<Option<Credentials>, ConfigError> {
     let id = check.text(id_key, id, text::ACCESS_KEY_ID, text::access_key_id)?.flatten();
-    let path = |text: &str| if text.is_empty() { Some(None) } else { text::path(text).map(Some) };
-    let file = check.text(file_key, file, text::SECRET_FILE, path)?.flatten();
-    match (id, file) {
-        (Some(access_key_id), Some(file)) => {
-            let secret_access_key = read_secret(&file).map_err(|source| {
-                ConfigError::SecretFile { file: file.display().to_string(), source }
-            })?;
+    match (id, secret_file(check, file_key, file)?) {
+        (Some(access_key_id), Some(secret_access_key)) => {
             Ok(Some(Credentials { access_key_id, secret_access_key, session_token: None }))
         }
         (Some(_), None) => Err(ConfigError::Alone(id_key, file_key)),
         (None, Some(_)) => Err(ConfigError::Alone(file_key, id_key)),
         (None, None) => Ok(None),
     }
+}
+
+/// The secret in the file that a key names; an empty name is the written form of "none".
+pub(super) fn secret_file(
+    check: &Check<'_>,
+    key: &str,
+    setting: &Option<Setting>,
+) -> Result<Option<Secret>, ConfigError> {
+    let name = |text: &str| {
+        if text.is_empty() { Some(None) } else { text::path(text).map(Some) }
+    };
+    let Some(file) = check.text(key, setting, text::SECRET_FILE, name)?.flatten() else {
+        return Ok(None);
+    };
+    read_secret(&file)
+        .map(Some)
+        .map_err(|source| ConfigError::SecretFile { file: file.display().to_string(), source })
 }
 
 /// One line; the line end that every editor writes is not part of the secret.
@@ -194,7 +211,7 @@ fn read_secret(file: &Path) -> io::Result<Secret> {
 }
 
 /// An empty text is the written form of "none".
-fn endpoint(text: &str) -> Option<Option<Endpoint>> {
+pub(super) fn endpoint(text: &str) -> Option<Option<Endpoint>> {
     if text.is_empty() {
         return Some(None);
     }
@@ -320,7 +337,7 @@ mod tests {
             file.display()
         );
         let error = read(&text, &[]).unwrap_err();
-        assert!(error.to_string().contains("cannot read the secret access key"), "{error}");
+        assert!(error.to_string().contains("cannot read the secret"), "{error}");
         std::fs::write(&file, "s3cret\n").unwrap();
         let found = read(&text, &[]).unwrap().aws.credentials.unwrap();
         assert_eq!(found.secret_access_key.reveal(), "s3cret");

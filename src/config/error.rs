@@ -70,7 +70,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "{place}: {key} = {} is not allowed: must be {allowed}", shown(value))
             }
             ConfigError::SecretFile { file, source } => {
-                write!(f, "{}: cannot read the secret access key: {source}", shown(file))
+                write!(f, "{}: cannot read the secret: {source}", shown(file))
             }
             ConfigError::Secret { name, limit } => write!(
                 f,

@@ -1,8 +1,8 @@
 //! `config.toml` and the environment -> raw values -> a validated, typed `Config`.
 //!
 //! Invariants: a `Config` is complete and within its ranges, so nobody checks it again; each key's
-//! unit is in its name; an unknown key is an error. Nothing here knows another folder, and nothing
-//! but `load` does I/O (and `aws`, which reads a secret's file). The environment goes over the file, the file over the defaults.
+//! unit is in its name; an unknown key is an error. Nothing here knows how another folder works, and
+//! nothing but `load` does I/O (and `aws`, which reads the files of secrets). The environment goes over the file, the file over the defaults.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub mod arguments;
+mod asynchronous;
 mod aws;
 mod error;
 mod ranges;
@@ -20,6 +21,7 @@ mod subnet;
 mod text;
 mod validate;
 
+pub use asynchronous::{Asynchronous, Webhook};
 pub use aws::{Aws, Credentials, Endpoint, Secret};
 pub use error::{ConfigError, Place};
 pub use runtimes::Runtimes;
@@ -42,6 +44,7 @@ pub struct Config {
     pub docker: Docker,
     pub execution: Execution,
     pub logs: Logs,
+    pub asynchronous: Asynchronous,
     pub runtimes: Runtimes,
     pub aws: Aws,
 }

@@ -76,6 +76,15 @@ ranges! {
     MAX_LOG_TOTAL_MB = "logs.max_total_mb": 2048, 16..=1048576;
     /// 0 means that age alone removes nothing. The most is CloudWatch's own: ten years.
     LOG_RETENTION_DAYS = "logs.retention_days": 30, 0..=3653;
+
+    /// Each takes about 150 bytes of memory while it waits.
+    MAX_QUEUED_EVENTS = "asynchronous.max_queued_events": 100000, 1..=1000000;
+    MAX_QUEUE_MB = "asynchronous.max_queue_mb": 1024, 16..=1048576;
+    /// 0 means half of `max_concurrent_executions`.
+    MAX_DELIVERIES = "asynchronous.max_deliveries": 0, 0..=10000;
+    /// AWS's is a minute.
+    RETRY_DELAY_MS = "asynchronous.retry_delay_ms": 60000, 100..=3600000;
+    MAX_DEAD_LETTERS_MB = "asynchronous.max_dead_letters_mb": 256, 1..=1048576;
 }
 
 /// More event loops than this only take turns: one carries tens of thousands of requests a second.

@@ -68,6 +68,10 @@ sections! {
         min_available_memory_mb, max_queue_wait_ms, freeze_after_ms,
     }
     logs: RawLogs { max_mb_per_group, max_total_mb, retention_days }
+    asynchronous: RawAsynchronous {
+        max_queued_events, max_queue_mb, max_deliveries, retry_delay_ms, dead_letters,
+        max_dead_letters_mb, webhook_url, webhook_secret_file,
+    }
     aws: RawAws {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,
         function_access_key_id, function_secret_access_key_file,

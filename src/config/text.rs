@@ -138,6 +138,11 @@ pub(super) fn access_key_id(text: &str) -> Option<Option<String>> {
     fits.then(|| Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
+pub(super) const WEBHOOK_URL: &str = "http://host:port/path of at most 2048 bytes, or \"\" for none; \
+     TLS is not built in, so name a local plain receiver, or a proxy that speaks TLS for it";
+
+pub(super) const DEAD_LETTERS: &str = "\"file\", \"webhook\" or \"none\"";
+
 pub(super) const SECRET_FILE: &str =
     "an absolute path of at most 4095 bytes without control characters, or \"\" for none";
 

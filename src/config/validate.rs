@@ -1,6 +1,6 @@
 //! Raw values -> `Config`: each value is checked against its range or rule, missing ones become
 //! defaults, the environment goes last. It does no I/O but asks how many CPUs there are
-//! (and `aws` reads the file of a secret).
+//! (and `aws` reads the files of secrets).
 
 use std::thread;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
 use super::{
-    Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, aws, runtimes,
-    text,
+    Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous, aws,
+    runtimes, text,
 };
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
@@ -29,6 +29,8 @@ pub(super) fn config(
     let check = Check { source };
     let docker = docker(&check, &raw.docker)?;
     let runtimes = runtimes::runtimes(source, &raw.runtimes, &docker.base_image)?;
+    let execution = execution(&check, &raw.execution)?;
+    let most = execution.max_concurrent_executions;
     let mut config = Config {
         file: None,
         server: Server {
@@ -68,8 +70,9 @@ pub(super) fn config(
                 .unwrap_or_else(|| text::DEFAULT_STORAGE_PATH.into()),
         },
         docker,
-        execution: execution(&check, &raw.execution)?,
+        execution,
         logs: logs(&check, &raw.logs)?,
+        asynchronous: asynchronous::asynchronous(&check, &raw.asynchronous, most)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
     };
@@ -191,7 +194,11 @@ impl Check<'_> {
         }
     }
 
-    fn whole(&self, setting: &Option<Setting>, range: &Range) -> Result<u64, ConfigError> {
+    pub(super) fn whole(
+        &self,
+        setting: &Option<Setting>,
+        range: &Range,
+    ) -> Result<u64, ConfigError> {
         let Some(setting) = setting else { return Ok(range.default) };
         integer(setting)
             .and_then(|value| u64::try_from(value).ok())
@@ -199,12 +206,20 @@ impl Check<'_> {
             .ok_or_else(|| self.refuse(setting, range.key, &range.allowed()))
     }
 
-    fn count(&self, setting: &Option<Setting>, range: &Range) -> Result<usize, ConfigError> {
+    pub(super) fn count(
+        &self,
+        setting: &Option<Setting>,
+        range: &Range,
+    ) -> Result<usize, ConfigError> {
         // No range goes beyond 32 bits, so this never saturates.
         self.whole(setting, range).map(|value| usize::try_from(value).unwrap_or(usize::MAX))
     }
 
-    fn millis(&self, setting: &Option<Setting>, range: &Range) -> Result<Duration, ConfigError> {
+    pub(super) fn millis(
+        &self,
+        setting: &Option<Setting>,
+        range: &Range,
+    ) -> Result<Duration, ConfigError> {
         self.whole(setting, range).map(Duration::from_millis)
     }
 

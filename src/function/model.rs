@@ -54,7 +54,6 @@ pub struct Function {
     pub tags: BTreeMap<String, String>,
     pub tracing: TracingMode,
     pub logging: Logging,
-    /// Kept and returned, not acted on.
     pub dead_letter_target: Option<String>,
     /// Kept and returned, not acted on.
     pub kms_key_arn: Option<String>,

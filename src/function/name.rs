@@ -72,7 +72,8 @@ pub enum Qualifier {
 }
 
 impl Qualifier {
-    fn new(text: &str) -> Self {
+    /// What a text means that can be a qualifier.
+    pub fn new(text: &str) -> Self {
         match text {
             "$LATEST" => Qualifier::Latest,
             "$LATEST.PUBLISHED" => Qualifier::LatestPublished,

@@ -27,13 +27,12 @@ pub struct Settings {
     pub policies: ByQualifier<Policy>,
     /// Kept and returned, not acted on.
     pub urls: ByQualifier<Url>,
-    /// Kept and returned, not acted on.
     pub event_invoke: ByQualifier<EventInvoke>,
     /// Kept and returned, not acted on.
     pub provisioned: ByQualifier<Provisioned>,
     /// Kept and returned: the images that `[runtimes]` names are the runtimes here.
     pub runtime_management: ByQualifier<RuntimeManagement>,
-    /// `RecursiveLoop` is `Allow`. Kept and returned, not acted on.
+    /// `RecursiveLoop` is `Allow`.
     pub recursion_allowed: bool,
 }
 

@@ -23,7 +23,7 @@ const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_ADDRESSES: usize = 16;
 
 /// An agent for plain TCP that finds hosts by this file's rules.
-pub(super) fn agent(config: Config) -> Agent {
+pub(crate) fn agent(config: Config) -> Agent {
     Agent::with_parts(config, TcpConnector::default(), HostsFile)
 }
 

@@ -14,7 +14,7 @@ mod digest;
 pub mod elf;
 mod error;
 mod files;
-mod hosts;
+pub(crate) mod hosts;
 mod image;
 mod inflate;
 mod path;

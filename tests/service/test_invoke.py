@@ -227,12 +227,6 @@ def test_dry_run_starts_nothing(service, image):
     assert len(service.containers()) == before
 
 
-def test_event_is_refused_clearly_until_it_is_there(service, function):
-    answer = service.invoke(function, {"op": "echo"}, headers={"X-Amz-Invocation-Type": "Event"})
-    assert 400 <= answer.status < 600, "never a false 202"
-    assert answer.error_type and "Event" in json.dumps(answer.json())
-
-
 def test_unknown_invocation_type_is_refused(service, function):
     answer = service.invoke(function, headers={"X-Amz-Invocation-Type": "Sometime"})
     assert answer.status == 400 and answer.error_type

@@ -1,5 +1,5 @@
 //! Put/Update/Get/Delete/ListFunctionEventInvokeConfig(s): how asynchronous invocations are retried
-//! and where their outcomes go. Kept and returned; there are no asynchronous invocations yet.
+//! and where their outcomes go. `asynchronous` acts on them.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::api::error::AwsError;
 use crate::api::functions::{self, Context, invalid};
 use crate::api::rules::{length, matching};
+use crate::asynchronous::{self, Carrier, LETTERS_ARN, WEBHOOK_ARN};
 use crate::function::error::FunctionError;
 use crate::function::name::FunctionRef;
 use crate::function::settings::{EventInvoke, qualifier_key};
@@ -56,7 +57,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
 
 /// What can be a destination
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html>).
-const DESTINATIONS: [&str; 5] = ["lambda", "sqs", "sns", "events", "s3"];
+const DESTINATIONS: [&str; 7] = ["lambda", "sqs", "sns", "events", "s3", "file", "http"];
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -137,6 +138,7 @@ fn store(
     }
     if let Some(config) = &request.destination_config {
         check_destinations(config, &context.place.arn(&reference.name, None))?;
+        check_supported(config, &context, api.queue.has_webhook())?;
     }
     let key = qualifier_key(reference.qualifier.as_ref());
     let stored = api.registry.change_settings(&call.region, &reference, |settings| {
@@ -263,6 +265,41 @@ fn check_destinations(config: &DestinationConfig, function_arn: &str) -> Result<
     Ok(())
 }
 
+/// AWS's services that are not here: failed events that are meant for them become dead letters, and
+/// for successful ones there is no place.
+fn check_supported(
+    config: &DestinationConfig,
+    context: &Context<'_>,
+    has_webhook: bool,
+) -> Result<(), AwsError> {
+    for (field, arn) in destinations(Some(config)) {
+        let Some(arn) = arn.filter(|arn| !arn.is_empty()) else { continue };
+        let service = arn.split(':').nth(2).unwrap_or_default();
+        let ours = matches!(service, "file" | "http");
+        use asynchronous::Destination as To;
+        match To::of(arn, context.place.account_id) {
+            To::Carried(Carrier::Webhook) if !has_webhook => {
+                return Err(invalid(format!(
+                    "The destination {WEBHOOK_ARN} needs asynchronous.webhook_url in the \
+                     configuration of this service."
+                )));
+            }
+            To::Elsewhere if ours || field == "onSuccess" => {
+                return Err(invalid(format!(
+                    "The destination {arn} is not supported by this service. Use a function of \
+                     account {}, {LETTERS_ARN} or {WEBHOOK_ARN}.",
+                    context.place.account_id
+                )));
+            }
+            To::Elsewhere => {
+                log::warn!("{arn} is not here: what should go there becomes dead letters");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn answer(name: &str, key: &str, config: &EventInvoke, context: &Context<'_>) -> Config {
     let to = |arn: &Option<String>| Some(Destination { destination: arn.clone() });
     #[expect(clippy::cast_precision_loss, reason = "milliseconds fit until the year 287396")]
@@ -282,6 +319,8 @@ fn answer(name: &str, key: &str, config: &EventInvoke, context: &Context<'_>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function::model::Architecture;
+    use crate::function::name::Place;
 
     const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:f";
 
@@ -305,6 +344,31 @@ mod tests {
                  arn:aws:iam:us-east-1:123456789012:function:f), onFailure=null) is invalid."
             )
         );
+    }
+
+    #[test]
+    fn destinations_are_here_or_become_dead_letters() {
+        let context = Context {
+            place: Place { region: "us-east-1", account_id: "123456789012" },
+            architecture: Architecture::X86_64,
+            max_memory_mb: 256,
+            now: std::time::SystemTime::UNIX_EPOCH,
+            host: None,
+            format_time: crate::observe::time::last_modified,
+        };
+        let refused = |success: &str, failure: &str, has_webhook| {
+            let to = |arn: &str| Some(Destination { destination: Some(arn.to_owned()) });
+            let config = DestinationConfig { on_success: to(success), on_failure: to(failure) };
+            check_supported(&config, &context, has_webhook).err().map(|error| error.message)
+        };
+        let sqs = "arn:aws:sqs:us-east-1:123456789012:q";
+        assert_eq!(refused(ARN, sqs, false), None);
+        assert_eq!(refused("", "arn:aws:lambda:us-east-1:1:function:f", false), None);
+        assert_eq!(refused(LETTERS_ARN, WEBHOOK_ARN, true), None);
+        let message = refused(sqs, "", true).unwrap();
+        assert!(message.contains(sqs) && message.contains("not supported"), "{message}");
+        assert!(refused("", "arn:aws:file:::other", true).is_some());
+        assert!(refused("", WEBHOOK_ARN, false).unwrap().contains("webhook_url"));
     }
 
     #[test]

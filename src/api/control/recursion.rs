@@ -1,4 +1,5 @@
-//! PutFunctionRecursionConfig and GetFunctionRecursionConfig: kept and returned, not acted on.
+//! PutFunctionRecursionConfig and GetFunctionRecursionConfig. `asynchronous::lineage` says what a
+//! loop is.
 
 use std::sync::Arc;
 
