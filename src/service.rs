@@ -30,10 +30,11 @@ use crate::package::s3::S3;
 use crate::package::{Builder, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::launcher::{Common, Launcher, Threads};
-use crate::sandbox::network::{NetworkError, SandboxNetwork, Wanted};
+use crate::sandbox::network::{Home, NetworkError, SandboxNetwork, Wanted};
+use crate::sandbox::slots::Slots;
 use crate::sandbox::{base_image, pressure, watcher};
 
-/// How long the removal of all sandboxes may take at the end.
+/// How long the removal of all sandboxes may take at the end, and the making of a slot before.
 const REMOVAL: Duration = Duration::from_secs(20);
 /// How often the end looks whether it has come.
 const LOOK: Duration = Duration::from_millis(10);
@@ -135,6 +136,7 @@ pub struct Service {
     dispatcher: Arc<Dispatcher>,
     queue: Arc<Queue>,
     launcher: Arc<Launcher>,
+    slots: Arc<Slots>,
     shutdown_grace: Duration,
 }
 
@@ -211,13 +213,22 @@ impl Service {
             config.runtimes.clone(),
         ));
         builder.remove_leftovers().map_err(StartError::Packages)?;
+        let home = Arc::new(Home::new(engine.clone(), wanted, network));
+        let slots = Slots::new(
+            engine.clone(),
+            dispatcher.clone(),
+            home.clone(),
+            registry.owner(),
+            &config.docker.container_prefix,
+            config.docker.network_slots,
+        );
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
             builder.clone(),
             common,
-            wanted,
-            network,
+            home,
+            slots.clone(),
             Threads {
                 parallel_starts: config.execution.max_parallel_starts,
                 freezer: config.execution.freeze_after.is_some(),
@@ -230,8 +241,8 @@ impl Service {
             log::warn!("removed {left} containers that an earlier run has left");
         }
         make_base_image(&engine, &config.docker.base_image);
-        let health =
-            watcher::start(engine.clone(), dispatcher.clone()).map_err(StartError::Thread)?;
+        let health = watcher::start(engine.clone(), dispatcher.clone(), slots.clone())
+            .map_err(StartError::Thread)?;
         pressure::start(dispatcher.clone(), config.execution.min_available_memory_mb)
             .map_err(StartError::Thread)?;
         let may_pull = config.docker.pull_policy == PullPolicy::Missing;
@@ -263,6 +274,7 @@ impl Service {
             engine,
             adoption,
             health,
+            slots: slots.clone(),
             metrics,
             counters: counters.clone(),
             pool,
@@ -272,6 +284,11 @@ impl Service {
         api.keep_promises();
         // What waits from an earlier run finds everything ready, as requests do.
         queue.start(dispatcher.clone(), api).map_err(StartError::Queue)?;
+        // From here on and no sooner: what an earlier run has left is removed, and nobody waits.
+        let connections = server.connections();
+        slots
+            .run(Box::new(move |address| connections.from(address) == 0))
+            .map_err(StartError::Thread)?;
         let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
         log::info!(
             "serving on {} after {} ms",
@@ -283,6 +300,7 @@ impl Service {
             dispatcher,
             queue,
             launcher,
+            slots,
             shutdown_grace: config.execution.shutdown_grace,
         })
     }
@@ -292,6 +310,7 @@ impl Service {
         self.server.stop_listening();
         self.queue.stop_delivering();
         self.dispatcher.drain();
+        self.slots.close(Duration::ZERO); // no more of them are made; what is ready is still used
         let active = self.dispatcher.active();
         if active > 0 {
             let grace = self.shutdown_grace.as_millis();
@@ -306,7 +325,8 @@ impl Service {
         while self.dispatcher.has_containers() && Instant::now() < until {
             thread::sleep(LOOK);
         }
-        // What was being created when the end came.
+        self.slots.close(REMOVAL);
+        // The slots, and what was being created when the end came.
         if let Err(error) = self.launcher.remove_leftovers() {
             log::error!("containers may be left until the next start: {error}");
         }
@@ -330,10 +350,10 @@ fn connect(config: &Config) -> Result<Engine, StartError> {
     let settings = docker::Settings {
         socket: config.docker.socket.clone(),
         call_timeout: config.docker.call_timeout,
-        // One for each thread that calls: starts, removals, pulls, the blocking pool.
+        // One for each thread that calls: starts, removals, pulls, slots, the blocking pool.
         max_idle_connections: config.execution.max_parallel_starts
             + config.server.blocking_threads
-            + 8,
+            + 9,
     };
     let engine = Engine::connect(&settings).map_err(StartError::Engine)?;
     let version = engine.version().map_err(StartError::Engine)?;

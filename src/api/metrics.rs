@@ -80,6 +80,11 @@ impl Api {
         for (state, count) in containers_by_state(&snapshot) {
             family.sample(&[("state", &state)], count.as_u64().unwrap_or_default());
         }
+        let help = "Networks that are ready for sandboxes to join, and what becomes of them.";
+        let mut family = out.family("lambda_network_slots", Kind::Gauge, help);
+        for (state, count) in self.slots_by_state() {
+            family.sample(&[("state", state)], count);
+        }
         let help = "Containers started.";
         out.single("lambda_sandbox_starts_total", Kind::Counter, help, self.metrics.starts());
         let mut family = out.family(

@@ -59,6 +59,7 @@ use crate::observe::time;
 use crate::package::s3::S3;
 use crate::package::{Files, Packages};
 use crate::sandbox::adoption::Adoption;
+use crate::sandbox::slots::Slots;
 use crate::sandbox::watcher::EngineHealth;
 
 /// The largest body of an init error of a container that is not known yet.
@@ -101,6 +102,7 @@ pub struct Parts {
     pub engine: Engine,
     pub adoption: Adoption,
     pub health: EngineHealth,
+    pub slots: Arc<Slots>,
     pub metrics: Arc<Metrics>,
     pub counters: Arc<Counters>,
     pub pool: Pool,
@@ -119,6 +121,7 @@ pub struct Api {
     engine: Engine,
     adoption: Adoption,
     health: EngineHealth,
+    slots: Arc<Slots>,
     metrics: Arc<Metrics>,
     counters: Arc<Counters>,
     pool: Pool,
@@ -150,6 +153,7 @@ impl Api {
             engine: parts.engine,
             adoption: parts.adoption,
             health: parts.health,
+            slots: parts.slots,
             metrics: parts.metrics,
             counters: parts.counters,
             pool: parts.pool,

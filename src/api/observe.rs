@@ -12,6 +12,7 @@ use crate::dispatch::Snapshot;
 use crate::docker::Stats;
 use crate::http::{Responder, Response};
 use crate::observe::process::Process;
+use crate::sandbox::slots::SlotCounts;
 use crate::sandbox::state::State;
 
 /// How old the containers' figures may be.
@@ -99,6 +100,7 @@ impl Api {
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "engine": self.engine_body(),
             "containers": containers_by_state(&snapshot),
+            "slots": self.slots_by_state().into_iter().collect::<HashMap<_, _>>(),
             "invocations": {
                 "active": snapshot.active,
                 "queued": snapshot.waiting,
@@ -118,6 +120,12 @@ impl Api {
             },
             "service": self.service_body(),
         })
+    }
+
+    /// How many network slots there are in each state.
+    pub(super) fn slots_by_state(&self) -> [(&'static str, usize); 4] {
+        let SlotCounts { making, ready, taken, resting } = self.slots.counts();
+        [("making", making), ("ready", ready), ("taken", taken), ("resting", resting)]
     }
 
     fn engine_body(&self) -> Value {

@@ -91,6 +91,8 @@ pub struct Docker {
     pub network_name: String,
     /// None: the service takes the first free private one.
     pub subnet: Option<Subnet>,
+    /// How many networks are kept ready for sandboxes to join.
+    pub network_slots: usize,
     pub container_prefix: String,
     pub socket: PathBuf,
     pub pull_policy: PullPolicy,

@@ -55,6 +55,8 @@ ranges! {
     WRITE_TIMEOUT_MS = "http.write_timeout_ms": 60000, 100..=600000;
     KEEP_ALIVE_TIMEOUT_MS = "http.keep_alive_timeout_ms": 75000, 100..=3600000;
 
+    /// 0 means none: each start makes its own network.
+    NETWORK_SLOTS = "docker.network_slots": 4, 0..=64;
     CALL_TIMEOUT_MS = "docker.call_timeout_ms": 30000, 1000..=600000;
 
     MAX_CONCURRENT_EXECUTIONS = "execution.max_concurrent_executions": 10, 1..=10000;

@@ -59,7 +59,7 @@ sections! {
     }
     storage: RawStorage { path }
     docker: RawDocker {
-        network_name, subnet, container_prefix, socket, pull_policy, base_image,
+        network_name, subnet, network_slots, container_prefix, socket, pull_policy, base_image,
         call_timeout_ms,
     }
     execution: RawExecution {

@@ -1,4 +1,5 @@
-//! The Engine's event stream: which containers died, ran out of memory, or were removed.
+//! The Engine's event stream: which containers died, ran out of memory, lost a network, or were
+//! removed.
 //!
 //! A stream stays open for as long as it is read, so it has an agent, and with it a connection, of
 //! its own. It does not connect again by itself: the watcher does, with [`EventStream::last`] as
@@ -57,6 +58,8 @@ pub enum Event {
     OutOfMemory { container_id: String, time: EventTime },
     /// A container was removed.
     Destroyed { container_id: String, time: EventTime },
+    /// A container is on a network no more, because it has ended or by somebody's command.
+    Disconnected { container_id: String, time: EventTime },
     /// Nothing, for one tick: time to see whether the Engine still answers.
     Tick,
 }
@@ -84,10 +87,16 @@ struct WireActor {
 impl WireEvent {
     /// `None` for an event of no interest.
     fn event(self) -> Option<Event> {
+        let time = EventTime(self.time_nano);
+        if self.kind == "network" && self.action == "disconnect" {
+            let mut attributes = self.actor.attributes;
+            let container_id = attributes.remove("container")?;
+            return Some(Event::Disconnected { container_id, time });
+        }
         if self.kind != "container" {
             return None;
         }
-        let (container_id, time) = (self.actor.id, EventTime(self.time_nano));
+        let container_id = self.actor.id;
         match self.action.as_str() {
             "die" => {
                 let exit_code = self.actor.attributes.get("exitCode");
@@ -141,7 +150,8 @@ impl fmt::Debug for EventStream {
 }
 
 impl Engine {
-    /// Opens a stream of what happens to the containers that have every one of `labels`.
+    /// Opens a stream of what happens to the containers that have every one of `labels`; with
+    /// labels it tells nothing of networks, which have others.
     ///
     /// With `since` it begins with what happened from that time on, that moment included: the
     /// event that the time was taken from comes again. `tick` is the longest that
@@ -153,8 +163,10 @@ impl Engine {
         tick: Duration,
     ) -> Result<EventStream, EngineError> {
         let settings = self.settings();
-        let mut filters =
-            serde_json::json!({ "type": ["container"], "event": ["die", "oom", "destroy"] });
+        let mut filters = serde_json::json!({
+            "type": ["container", "network"],
+            "event": ["die", "oom", "destroy", "disconnect"],
+        });
         if !labels.is_empty() {
             filters["label"] = serde_json::json!(labels);
         }
@@ -250,6 +262,15 @@ mod tests {
         let died = Event::Died { container_id: "c".to_owned(), exit_code: Some(137), time };
         assert_eq!(event(json), Some(died));
         assert_eq!(time.to_string(), "1700000000.000000042");
+    }
+
+    #[test]
+    fn a_disconnection_names_the_container() {
+        let json = r#"{"Type":"network","Action":"disconnect","timeNano":7,
+            "Actor":{"ID":"n","Attributes":{"container":"c","name":"net","type":"bridge"}}}"#;
+        let lost = Event::Disconnected { container_id: "c".to_owned(), time: EventTime(7) };
+        assert_eq!(event(json), Some(lost));
+        assert_eq!(event(r#"{"Type":"network","Action":"disconnect","Actor":{"ID":"n"}}"#), None);
     }
 
     #[test]

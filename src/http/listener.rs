@@ -43,6 +43,12 @@ impl Admittance {
         Arc::new(Admittance { limits, counters, by_address: Mutex::new(HashMap::new()) })
     }
 
+    /// How many connections there are from an address.
+    pub(super) fn connections_from(&self, address: IpAddr) -> usize {
+        let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        by_address.get(&address).copied().unwrap_or(0)
+    }
+
     fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         if self.counters.connections_open.load(Ordering::Relaxed) >= self.limits.max_connections {
             return None;

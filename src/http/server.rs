@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -22,7 +22,19 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     stop: OwnedFd,
     workers: Vec<Arc<Mailbox>>,
+    connections: Connections,
     threads: Mutex<Threads>,
+}
+
+/// Tells who is connected, as long as anybody wants to know.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Admittance>);
+
+impl Connections {
+    /// How many connections there are from an address.
+    pub fn from(&self, address: IpAddr) -> usize {
+        self.0.connections_from(address)
+    }
 }
 
 /// The threads that have not been joined yet.
@@ -74,13 +86,18 @@ impl Server {
             workers.push(thread);
         }
         let admittance = Admittance::new(limits, counters);
+        let connections = Connections(admittance.clone());
         let listener = listener::start(listeners, stop_seen, mailboxes.clone(), admittance)?;
         let threads = Mutex::new(Threads { listener: Some(listener), workers });
-        Ok(Server { addresses, stop, workers: mailboxes, threads })
+        Ok(Server { addresses, stop, workers: mailboxes, connections, threads })
     }
 
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// Closes the listening sockets. Open connections go on.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,12 +14,14 @@ use crossbeam_channel::{Receiver, Sender};
 use uuid::Uuid;
 
 use super::frost::Ask;
-use super::network::{NetworkError, SandboxNetwork, Wanted};
+use super::network::{Home, NetworkError, is_address_taken, is_network_missing};
+use super::slot_table::{Left, Place};
+use super::slots::Slots;
 use super::spec;
 pub use super::spec::Common;
 use super::state::EndReason;
 use crate::dispatch::{Dispatcher, FrostOrder, Host, StartOrder, StopOrder};
-use crate::docker::{Engine, EngineError, Image};
+use crate::docker::{Engine, EngineError, Image, NetworkMode};
 use crate::function::model::{Code, Function};
 use crate::package::Builder;
 
@@ -39,8 +41,8 @@ pub struct Launcher {
     dispatcher: Arc<Dispatcher>,
     builder: Arc<Builder>,
     common: Common,
-    wanted: Wanted,
-    network: RwLock<Arc<SandboxNetwork>>,
+    home: Arc<Home>,
+    slots: Arc<Slots>,
     images: Mutex<HashMap<String, Arc<Image>>>,
     /// Unbounded by itself: each sandbox has at most one order in each, and sandboxes are bounded.
     starts: Sender<()>,
@@ -61,10 +63,15 @@ enum StartError {
     /// Dispatch does not want it any more.
     Unwanted,
     Failed(String),
+    /// The Engine does not answer.
+    Unreachable(String),
 }
 
 impl From<EngineError> for StartError {
     fn from(error: EngineError) -> Self {
+        if error.is_unreachable() {
+            return StartError::Unreachable(error.to_string());
+        }
         StartError::Failed(error.to_string())
     }
 }
@@ -82,8 +89,8 @@ impl Launcher {
         dispatcher: Arc<Dispatcher>,
         builder: Arc<Builder>,
         common: Common,
-        wanted: Wanted,
-        network: SandboxNetwork,
+        home: Arc<Home>,
+        slots: Arc<Slots>,
         threads: Threads,
     ) -> std::io::Result<Arc<Launcher>> {
         let (starts, to_start) = crossbeam_channel::unbounded();
@@ -94,8 +101,8 @@ impl Launcher {
             dispatcher,
             builder,
             common,
-            wanted,
-            network: RwLock::new(Arc::new(network)),
+            home,
+            slots,
             images: Mutex::new(HashMap::new()),
             starts,
             stops,
@@ -119,10 +126,6 @@ impl Launcher {
         Ok(launcher)
     }
 
-    fn network(&self) -> Arc<SandboxNetwork> {
-        self.network.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     fn start_all(&self, orders: &Receiver<()>) {
         for () in orders {
             // Which one is decided now, not when it was asked for; and what could not be started
@@ -142,29 +145,85 @@ impl Launcher {
                 log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
             }
             Err(StartError::Unwanted) => self.dispatcher.removed(*sandbox),
-            Err(StartError::Failed(why)) => {
+            Err(StartError::Failed(why) | StartError::Unreachable(why)) => {
                 log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
                 self.dispatcher.start_failed(*sandbox, why);
             }
         }
     }
 
+    /// Starts the container in a ready network if there is one, else with a network of its own.
     fn launch(&self, order: &StartOrder) -> Result<(), StartError> {
-        let sandbox = order.sandbox;
-        let function = order.target.function.as_ref().ok_or_else(no_image)?;
+        let (sandbox, target) = (order.sandbox, &order.target);
+        let function = target.function.as_ref().ok_or_else(no_image)?;
         let image = self.image(function)?;
+        let _under_way = self.slots.start_begins();
+        let Some(place) = self.slots.take(sandbox, &target.arn) else {
+            return self.launch_alone(order, function, &image);
+        };
+        match self.launch_in(&place, order, function, &image) {
+            Err(StartError::Failed(why)) => {
+                // It is the slot's fault if it goes without.
+                let alone = self.launch_alone(order, function, &image);
+                match &alone {
+                    Ok(()) => self.slots.refused(sandbox, &why),
+                    Err(_) => self.slots.leave(sandbox, Left::Unused),
+                }
+                alone
+            }
+            Err(StartError::Unwanted) => {
+                self.slots.leave(sandbox, Left::Unused);
+                Err(StartError::Unwanted)
+            }
+            Err(StartError::Unreachable(why)) => {
+                self.slots.leave(sandbox, Left::Spoiled);
+                Err(StartError::Unreachable(why))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn launch_in(
+        &self,
+        place: &Place,
+        order: &StartOrder,
+        function: &Function,
+        image: &Image,
+    ) -> Result<(), StartError> {
+        let network = NetworkMode::Container(place.holder.to_string());
+        let id = self.create(order, function, image, network, place.address)?;
+        if !self.slots.joined(order.sandbox, &id) {
+            self.remove(&id);
+            return Err(StartError::Failed("the network slot is lost".to_owned()));
+        }
+        if let Err(error) = self.engine.start_container(&id) {
+            self.remove(&id);
+            return Err(error.into());
+        }
+        self.slots.works();
+        // False when it was ended meanwhile; its removal is ordered already.
+        self.dispatcher.started(order.sandbox);
+        Ok(())
+    }
+
+    fn launch_alone(
+        &self,
+        order: &StartOrder,
+        function: &Function,
+        image: &Image,
+    ) -> Result<(), StartError> {
         let mut network_was_made = false;
         for _ in 0..ADDRESS_TRIES {
-            let network = self.network();
-            let taken = |address: IpAddr| self.dispatcher.is_sandbox(address);
-            let address = network.next_address(taken).ok_or_else(|| {
+            let network = self.home.current();
+            let address = self.slots.free_address(&network).ok_or_else(|| {
                 StartError::Failed(format!("no address is free on network {}", network.name))
             })?;
-            let id = self.create(order, function, &image, address)?;
+            let mode = NetworkMode::Named { name: network.name.clone(), address: Some(address) };
+            let id = self.create(order, function, image, mode, address)?;
             match self.engine.start_container(&id) {
                 Ok(()) => {
                     // False when it was ended meanwhile; its removal is ordered already.
-                    self.dispatcher.started(sandbox);
+                    self.dispatcher.started(order.sandbox);
                     return Ok(());
                 }
                 Err(error) => {
@@ -173,7 +232,7 @@ impl Launcher {
                         log::debug!("address {address} is taken: {error}");
                     } else if is_network_missing(&error) && !network_was_made {
                         network_was_made = true;
-                        self.remake_network()?;
+                        self.home.remake()?;
                     } else {
                         return Err(error.into());
                     }
@@ -192,13 +251,14 @@ impl Launcher {
         order: &StartOrder,
         function: &Function,
         image: &Image,
+        network: NetworkMode,
         address: Ipv4Addr,
-    ) -> Result<String, StartError> {
+    ) -> Result<Arc<str>, StartError> {
         let StartOrder { sandbox, ref target, .. } = *order;
         let unique = Uuid::new_v4().simple().to_string();
         let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
         let now = SystemTime::now();
-        let spec = spec::container(&self.common, order, function, image, Some(address), now);
+        let spec = spec::container(&self.common, order, function, image, network, now);
         let id = self.engine.create_container(&name, &spec).inspect_err(|error| {
             if error.is_not_found() {
                 self.forget_image(&spec.image);
@@ -208,8 +268,8 @@ impl Launcher {
                 self.remove(&name);
             }
         })?;
-        let (container, name) = (Arc::from(id.as_str()), Arc::from(name));
-        if !self.dispatcher.created(sandbox, container, name, Some(IpAddr::V4(address))) {
+        let (id, name): (Arc<str>, _) = (Arc::from(id), Arc::from(name));
+        if !self.dispatcher.created(sandbox, id.clone(), name, Some(IpAddr::V4(address))) {
             self.remove(&id);
             return Err(StartError::Unwanted);
         }
@@ -250,18 +310,6 @@ impl Launcher {
         self.images.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    /// Somebody has removed the network: it is made again, with the gateway that the running
-    /// sandboxes and the configuration know if that is still free.
-    fn remake_network(&self) -> Result<(), StartError> {
-        let mut wanted = self.wanted.clone();
-        let old = self.network();
-        wanted.subnet = wanted.subnet.or_else(|| Some(old.subnet()));
-        log::warn!("network {} is gone; it is made again", wanted.name);
-        let network = SandboxNetwork::ensure(&self.engine, &wanted)?;
-        *self.network.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);
-        Ok(())
-    }
-
     fn stop_all(&self, orders: &Receiver<StopOrder>) {
         for StopOrder { sandbox, container, reason } in orders {
             log::info!("removing sandbox {sandbox}: {reason}");
@@ -271,8 +319,9 @@ impl Launcher {
             {
                 log::warn!("sandbox {sandbox} could not be stopped, it is killed: {error}");
             }
-            self.remove(&container);
+            let left = if self.remove(&container) { Left::Gone } else { Left::Spoiled };
             self.dispatcher.removed(sandbox);
+            self.slots.leave(sandbox, left);
         }
     }
 
@@ -295,15 +344,17 @@ impl Launcher {
     }
 
     /// Kills and removes a container, however often that takes while the Engine answers at all.
-    fn remove(&self, container: &str) {
+    /// False when it may still be there.
+    fn remove(&self, container: &str) -> bool {
         for pause in [0, 100, 500, 2000] {
             thread::sleep(Duration::from_millis(pause));
             match self.engine.remove_container(container, true) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(error) => log::warn!("container {container} could not be removed: {error}"),
             }
         }
         log::error!("container {container} is left; the next start of the service removes it");
+        false
     }
 
     /// Removes every container that an earlier run of this service has left; how many.
@@ -318,7 +369,7 @@ impl Launcher {
                     loop {
                         let next = ids.lock().unwrap_or_else(PoisonError::into_inner).next();
                         match next {
-                            Some(container) => self.remove(&container.id),
+                            Some(container) => drop(self.remove(&container.id)),
                             None => return,
                         }
                     }
@@ -361,15 +412,4 @@ fn is_peaceful(reason: EndReason) -> bool {
         | EndReason::ProtocolViolation
         | EndReason::EngineFailed => false,
     }
-}
-
-/// The Engine has no code of its own for these two; its words have stayed the same since 1.9.
-fn is_address_taken(error: &EngineError) -> bool {
-    matches!(error, EngineError::Status { message, .. }
-        if message.contains("Address already in use"))
-}
-
-fn is_network_missing(error: &EngineError) -> bool {
-    matches!(error, EngineError::Status { message, .. }
-        if message.contains("network") && message.contains("not found"))
 }

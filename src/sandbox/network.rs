@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::docker::{Engine, EngineError, Ipv4Net, Network, NetworkSpec};
 
@@ -130,6 +131,46 @@ impl SandboxNetwork {
         }
         None
     }
+}
+
+/// The network that is used now, which is made again when somebody has removed it.
+#[derive(Debug)]
+pub struct Home {
+    engine: Engine,
+    wanted: Wanted,
+    current: RwLock<Arc<SandboxNetwork>>,
+}
+
+impl Home {
+    pub fn new(engine: Engine, wanted: Wanted, network: SandboxNetwork) -> Home {
+        Home { engine, wanted, current: RwLock::new(Arc::new(network)) }
+    }
+
+    pub fn current(&self) -> Arc<SandboxNetwork> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes the network again, with the gateway that the running sandboxes and the configuration
+    /// know if that is still free.
+    pub fn remake(&self) -> Result<(), NetworkError> {
+        let mut wanted = self.wanted.clone();
+        wanted.subnet = wanted.subnet.or_else(|| Some(self.current().subnet()));
+        log::warn!("network {} is gone; it is made again", wanted.name);
+        let network = SandboxNetwork::ensure(&self.engine, &wanted)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(network);
+        Ok(())
+    }
+}
+
+/// The Engine has no code of its own for these two; its words have stayed the same since 1.9.
+pub(super) fn is_address_taken(error: &EngineError) -> bool {
+    matches!(error, EngineError::Status { message, .. }
+        if message.contains("Address already in use"))
+}
+
+pub(super) fn is_network_missing(error: &EngineError) -> bool {
+    matches!(error, EngineError::Status { message, .. }
+        if message.contains("network") && message.contains("not found"))
 }
 
 fn create(engine: &Engine, wanted: &Wanted) -> Result<(), NetworkError> {

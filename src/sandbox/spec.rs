@@ -2,7 +2,6 @@
 //!
 //! Pure: from a function and the service's settings to a [`ContainerSpec`].
 
-use std::net::Ipv4Addr;
 use std::time::SystemTime;
 
 use crate::config::Credentials;
@@ -44,7 +43,7 @@ pub(super) fn container(
     order: &StartOrder,
     function: &Function,
     image: &Image,
-    address: Option<Ipv4Addr>,
+    network: NetworkMode,
     now: SystemTime,
 ) -> ContainerSpec {
     let target = &order.target;
@@ -74,7 +73,7 @@ pub(super) fn container(
         command,
         working_dir: config.working_directory.filter(|path| !path.is_empty()),
         user: Some(USER.to_owned()),
-        network: NetworkMode::Named { name: common.network_name.clone(), address },
+        network,
         read_only_root: true,
         tmpfs: [(
             "/tmp".to_owned(),
@@ -203,7 +202,7 @@ mod tests {
         let order = StartOrder { sandbox: 7, target, kind: Kind::OnDemand };
         let image = Image { command: vec!["app.handler".into()], ..Image::default() };
         let now = UNIX_EPOCH + Duration::from_millis(1_795_424_571_123);
-        container(&common, &order, &function, &image, None, now)
+        container(&common, &order, &function, &image, NetworkMode::None, now)
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use super::slots::Slots;
 use crate::dispatch::Dispatcher;
 use crate::docker::{Engine, EngineError, Event, EventTime};
 
@@ -40,9 +41,13 @@ impl EngineHealth {
 }
 
 /// Starts the watcher's thread, which ends with the program.
-pub fn start(engine: Engine, dispatcher: Arc<Dispatcher>) -> std::io::Result<EngineHealth> {
+pub fn start(
+    engine: Engine,
+    dispatcher: Arc<Dispatcher>,
+    slots: Arc<Slots>,
+) -> std::io::Result<EngineHealth> {
     let health = EngineHealth(Arc::new(Mutex::new(None)));
-    let watcher = Watcher { engine, dispatcher, health: health.clone() };
+    let watcher = Watcher { engine, dispatcher, slots, health: health.clone() };
     thread::Builder::new().name("watcher".into()).spawn(move || watcher.run())?;
     Ok(health)
 }
@@ -50,6 +55,7 @@ pub fn start(engine: Engine, dispatcher: Arc<Dispatcher>) -> std::io::Result<Eng
 struct Watcher {
     engine: Engine,
     dispatcher: Arc<Dispatcher>,
+    slots: Arc<Slots>,
     health: EngineHealth,
 }
 
@@ -87,12 +93,15 @@ impl Watcher {
             match stream.next_event()? {
                 None => return Ok(()),
                 Some(Event::Died { container_id, exit_code, .. }) => {
+                    self.slot_lost(&container_id);
                     self.dispatcher.died(&container_id, exit_code.unwrap_or(KILLED));
                 }
+                Some(Event::Disconnected { container_id, .. }) => self.slot_lost(&container_id),
                 Some(Event::OutOfMemory { container_id, .. }) => {
                     self.dispatcher.out_of_memory(&container_id);
                 }
                 Some(Event::Destroyed { container_id, .. }) => {
+                    self.slot_lost(&container_id);
                     self.dispatcher.died(&container_id, KILLED);
                 }
                 Some(Event::Tick) => {
@@ -104,14 +113,28 @@ impl Watcher {
         }
     }
 
+    /// If this container has kept a network, the sandbox in there will not be heard of any more.
+    fn slot_lost(&self, container: &str) {
+        if let Some(sandbox) = self.slots.lost(container) {
+            log::warn!("container {sandbox} has lost its network with {container}");
+            self.dispatcher.died(&sandbox, KILLED);
+        }
+    }
+
     /// Finds out who has died while nobody listened.
     fn reconcile(&self) -> Result<(), EngineError> {
-        let known = self.dispatcher.containers();
-        if known.is_empty() {
+        self.slots.try_now();
+        let (known, holders) = (self.dispatcher.containers(), self.slots.holders());
+        if known.is_empty() && holders.is_empty() {
             return Ok(());
         }
         let present: HashMap<String, String> =
             self.engine.containers(&[], true)?.into_iter().map(|c| (c.id, c.state)).collect();
+        for holder in holders {
+            if present.get(&*holder).map(String::as_str) != Some("running") {
+                self.slot_lost(&holder);
+            }
+        }
         for (id, _) in known {
             let gone = match present.get(&*id).map(String::as_str) {
                 // One that is created is about to be started.

@@ -43,6 +43,7 @@ def run_id():
     name = f"lrt{uuid.uuid4().hex[:6]}"
     yield name
     docker_cli.remove_all(name)
+    docker_cli.remove_holder_images()
 
 
 def build_function():

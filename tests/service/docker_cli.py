@@ -22,9 +22,10 @@ def docker(*arguments, check=True, timeout=60, stdin=None):
     return done.stdout.strip()
 
 
-def container_ids(prefix, running_only=False):
-    """Containers whose name starts with the prefix, stopped ones too."""
+def container_ids(prefix, running_only=False, label=None):
+    """Containers whose name starts with the prefix, stopped ones too; with this label only, if one is given."""
     scope = [] if running_only else ["--all"]
+    scope += ["--filter", f"label={label}"] if label else []
     return docker("ps", *scope, "--quiet", "--no-trunc", "--filter", f"name=^/{prefix}").split()
 
 
@@ -37,6 +38,12 @@ def gateway(network):
     told = json.loads(docker("network", "inspect", network))[0]["IPAM"]["Config"][0]
     # The Engine leaves it out where nobody chose one; then it is the first address of the network.
     return told.get("Gateway") or str(next(ipaddress.ip_network(told["Subnet"]).hosts()))
+
+
+def network_containers(network):
+    """The ids of the containers that are on a network; none when there is no such network."""
+    told = docker("network", "inspect", network, "--format", "{{range $id, $_ := .Containers}}{{$id}} {{end}}", check=False)
+    return told.split()
 
 
 def remove_containers(prefix):
@@ -56,6 +63,14 @@ def remove_all(prefix):
     ).split()
     if images:
         docker("image", "rm", "--force", *images, check=False)
+
+
+def remove_holder_images():
+    """The image of the network slots' holders, which all services share; one that is in use stays."""
+    name = "lambda-runtime-api-server/holder"
+    images = docker("image", "ls", "--filter", f"reference={name}", "--format", "{{.Repository}}:{{.Tag}}", check=False)
+    if images:
+        docker("image", "rm", *images.split(), check=False)
 
 
 def code_images(owner):

@@ -181,7 +181,17 @@ class Service:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def containers(self):
-        return docker_cli.container_ids(self.prefix)
+        """Those of its sandboxes; not those that keep networks ready for them."""
+        return docker_cli.container_ids(self.prefix, label="lambda-runtime-api-server.sandbox")
+
+    def slots(self):
+        """The containers that keep networks ready."""
+        return docker_cli.container_ids(self.prefix, label="lambda-runtime-api-server.role=slot")
+
+    def sandboxes(self, name):
+        """The containers of a function's sandboxes, as /status tells them."""
+        told = self.http("GET", "/status").json()["sandboxes"]
+        return [sandbox["container"] for sandbox in told if f"/{name}/" in sandbox["function"]]
 
     def threads(self):
         return len(os.listdir(f"/proc/{self.process.pid}/task"))

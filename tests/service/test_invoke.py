@@ -11,7 +11,6 @@ import time
 import botocore.exceptions
 import pytest
 
-import docker_cli
 import wire
 from harness import wait_for
 
@@ -77,8 +76,8 @@ def test_sandbox_is_closed(service, function):
 
 
 def test_a_sandbox_is_used_again(service, function):
-    first = call(service, function, {"op": "where"})[1]["hostname"]
-    assert first and call(service, function, {"op": "where"})[1]["hostname"] == first
+    first = call(service, function, {"op": "where"})[1]["sandbox"]
+    assert first and call(service, function, {"op": "where"})[1]["sandbox"] == first
 
 
 def test_handler_error_is_passed_on(service, function):
@@ -118,14 +117,15 @@ def test_out_of_memory_has_its_own_type(service, image):
 
 def test_timeout_kills_the_container_and_the_next_call_gets_a_fresh_one(service, image):
     name = service.create("slow", image, Timeout=1)
-    old = call(service, name, {"op": "where"})[1]["hostname"]
+    old = call(service, name, {"op": "where"})[1]["sandbox"]
+    (killed,) = service.sandboxes(name)
     started = time.monotonic()
     answer, body = call(service, name, {"op": "sleep", "ms": 20_000})
     assert failure(answer, body, "Sandbox.Timedout") == "Task timed out after 1.00 seconds"
     assert 0.9 < time.monotonic() - started < 4
-    new = call(service, name, {"op": "where"})[1]["hostname"]
+    new = call(service, name, {"op": "where"})[1]["sandbox"]
     assert new != old
-    wait_for(lambda: not docker_cli.docker("ps", "-aq", "--filter", f"id={old}"), 10, "the timed-out container is gone")
+    wait_for(lambda: killed not in service.containers(), 10, "the timed-out container is gone")
 
 
 def test_crash_before_the_first_poll_is_told(service, image):
@@ -156,14 +156,14 @@ def test_request_of_exactly_six_megabytes_and_one_more(service, function):
 
 
 def test_answer_of_exactly_the_limit_and_one_more(service, function):
-    before = call(service, function, {"op": "where"})[1]["hostname"]
+    before = call(service, function, {"op": "where"})[1]["sandbox"]
     answer, body = call(service, function, {"op": "big", "bytes": RESPONSE_LIMIT})
     assert answer.get("FunctionError") is None and len(body) == RESPONSE_LIMIT - 2
     answer, body = call(service, function, {"op": "big", "bytes": RESPONSE_LIMIT + 1})
     assert (answer["StatusCode"], answer["FunctionError"]) == (200, "Unhandled")
     assert body["errorType"] == "Function.ResponseSizeTooLarge"
     assert f"exceeded maximum allowed payload size ({RESPONSE_LIMIT} bytes)" in body["errorMessage"]
-    assert call(service, function, {"op": "where"})[1]["hostname"] == before, "the sandbox goes on"
+    assert call(service, function, {"op": "where"})[1]["sandbox"] == before, "the sandbox goes on"
 
 
 def test_binary_answer_passes_through(service, function):
@@ -245,7 +245,7 @@ def test_every_spelling_of_a_name(service, function, spelling):
     arn = service.boto().get_function(FunctionName=function)["Configuration"]["FunctionArn"]
     name = spelling.format(name=function, account=arn.split(":")[4], arn=arn)
     answer, body = call(service, name, {"op": "where"})
-    assert answer["StatusCode"] == 200 and body["hostname"]
+    assert answer["StatusCode"] == 200 and body["sandbox"]
 
 
 def test_qualifier(service, function):

@@ -68,7 +68,7 @@ def test_kill_under_load_leaves_nothing_behind_after_the_next_start(make_service
     service.start()
     wait_for(lambda: not orphans & set(service.containers()), 15, "the orphans are gone")
     answer = service.invoke("loaded", {"op": "where"})
-    assert answer.status == 200 and answer.json()["hostname"]
+    assert answer.status == 200 and answer.json()["sandbox"]
     assert service.stop() == 0
     assert service.containers() == []
 
@@ -142,6 +142,8 @@ def refused(done, *words):
         ("[execution]\nmax_memory_mb = 1\n", ["max_memory_mb", "1"]),
         ("[execution]\nmax_cpu_shares = -1.0\n", ["max_cpu_shares", "-1"]),
         ('[docker]\ncontainer_prefix = "no/slash"\n', ["container_prefix", "no/slash"]),
+        ("[docker]\nnetwork_slots = 65\n", ["network_slots", "65", "64"]),
+        ('[docker]\nnetwork_slots = "four"\n', ["network_slots", "four"]),
         ("[server\n", []),
     ],
     ids=lambda value: value.replace("\n", " ").strip() if isinstance(value, str) else None,

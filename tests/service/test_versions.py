@@ -304,14 +304,14 @@ def test_an_image_stays_what_it_was_when_its_tag_moves(client, run_id, image, ot
 
 def test_only_an_update_replaces_sandboxes(service, client, image):
     make(client, "warm", image)
-    host = call(client, "warm", None, {"op": "where"})[1]["hostname"]
+    host = call(client, "warm", None, {"op": "where"})[1]["sandbox"]
     client.publish_version(FunctionName="warm")
     client.create_alias(FunctionName="warm", Name="live", FunctionVersion="1")
-    assert call(client, "warm", None, {"op": "where"})[1]["hostname"] == host, "publishing restarts nothing"
-    old = {"1": call(client, "warm", "1", {"op": "where"})[1]["hostname"]}
+    assert call(client, "warm", None, {"op": "where"})[1]["sandbox"] == host, "publishing restarts nothing"
+    old = {"1": call(client, "warm", "1", {"op": "where"})[1]["sandbox"]}
     update(client, "warm", Environment={"Variables": {"A1": "b"}})
-    assert call(client, "warm", None, {"op": "where"})[1]["hostname"] != host
-    assert call(client, "warm", "live", {"op": "where"})[1]["hostname"] == old["1"], "a version keeps its sandboxes"
+    assert call(client, "warm", None, {"op": "where"})[1]["sandbox"] != host
+    assert call(client, "warm", "live", {"op": "where"})[1]["sandbox"] == old["1"], "a version keeps its sandboxes"
     client.delete_function(FunctionName="warm")
     prefix = f"{service.prefix}warm-"
     wait_for(lambda: not docker_cli.container_ids(prefix), 15, "every version's containers are gone")

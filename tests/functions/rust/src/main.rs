@@ -5,6 +5,9 @@
 //! `FAIL_INIT` in the environment breaks the start: `exit` ends before the first poll, `hang` never polls.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use lambda_runtime::streaming::{Body, Response, channel};
@@ -25,7 +28,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
         "exit" => std::process::exit(i32::try_from(number("code"))?),
         "sleep" => {
             tokio::time::sleep(Duration::from_millis(number("ms"))).await;
-            json!({"slept_ms": number("ms"), "hostname": hostname()})
+            json!({"slept_ms": number("ms"), "hostname": hostname(), "sandbox": sandbox()})
         }
         // Two bytes of the answer are the JSON string's quotes.
         "big" => json!("x".repeat(usize::try_from(number("bytes"))?.saturating_sub(2))),
@@ -46,7 +49,12 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
             json!(blocks.len())
         }
         "binary" => return binary(usize::try_from(number("bytes"))?),
-        "where" => json!({"hostname": hostname()}),
+        "answer" => {
+            let said = answer_for(payload["id"].as_str().unwrap_or_default())?;
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
+            json!({"said": said, "sandbox": sandbox()})
+        }
+        "where" => json!({"hostname": hostname(), "sandbox": sandbox()}),
         _ => json!({
             "event": payload,
             "request_id": context.request_id,
@@ -55,6 +63,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
             "trace_id": context.xray_trace_id,
             "client_context": context.client_context,
             "hostname": hostname(),
+            "sandbox": sandbox(),
         }),
     };
     Ok(FunctionResponse::BufferedResponse(answer))
@@ -71,7 +80,28 @@ fn binary(bytes: usize) -> Result<Answer, Error> {
     Ok(FunctionResponse::StreamingResponse(Response::from(body)))
 }
 
-/// The container's name for itself: which sandbox answered.
+/// Answers an invocation that is not its own, past the client; what the service says to that.
+fn answer_for(id: &str) -> Result<String, Error> {
+    let api = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
+    let mut stream = TcpStream::connect(&api)?;
+    write!(
+        stream,
+        "POST /2018-06-01/runtime/invocation/{id}/response HTTP/1.1\r\nHost: {api}\r\n\
+         Connection: close\r\nContent-Length: 2\r\n\r\n{{}}"
+    )?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said)?;
+    Ok(said.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Which sandbox answered: no two processes ever give the same.
+fn sandbox() -> &'static str {
+    static UNIQUE: LazyLock<String> =
+        LazyLock::new(|| std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default());
+    UNIQUE.trim()
+}
+
+/// The container's name for itself; one that joins another's network has that one's.
 fn hostname() -> String {
     std::fs::read_to_string("/etc/hostname").unwrap_or_default().trim().to_owned()
 }
