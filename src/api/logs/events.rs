@@ -2,9 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{Call, serialization};
+use super::request::{Call, LARGE};
 use super::streams::{SEQUENCE_TOKEN, stream};
 use super::{Answer, Operation, invalid, rules, tokens};
 use crate::api::Api;
@@ -12,7 +13,7 @@ use crate::api::error::AwsError;
 use crate::api::rules::length;
 use crate::function::violation::{Violation, Violations, least, longest, shortest};
 use crate::logs::filter::{Filter, PATTERN_CHARS};
-use crate::logs::select::{EVENT_OVERHEAD_BYTES, From, Place, Query};
+use crate::logs::select::{EVENT_OVERHEAD_BYTES, Found, From, Place, Query};
 use crate::logs::{LogError, LogEvent};
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -57,39 +58,39 @@ fn put(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     if let Some(rejected) = accepted.rejected {
         answer["rejectedLogEventsInfo"] = rejected;
     }
-    Ok(Some(answer))
+    Ok(Some(answer.to_string()))
+}
+
+/// An event as it is sent.
+#[derive(Deserialize)]
+struct Sent {
+    timestamp: Option<i64>,
+    message: Option<String>,
 }
 
 fn batch(call: &Call, found: &mut Violations) -> Result<Vec<LogEvent>, AwsError> {
-    let Some(list) = call.list("logEvents")? else {
-        found.push(Violation::null("logEvents"));
+    let Some(sent) = call.large::<Vec<Sent>>()? else {
+        found.push(Violation::null(LARGE));
         return Ok(Vec::new());
     };
-    if list.is_empty() {
-        found.push(Violation::new("logEvents", "[]", shortest(1)));
+    if sent.is_empty() {
+        found.push(Violation::new(LARGE, "[]", shortest(1)));
     }
-    if list.len() > EVENTS as usize {
-        found.push(Violation::hidden("logEvents", longest(EVENTS as usize)));
+    if sent.len() > EVENTS as usize {
+        found.push(Violation::hidden(LARGE, longest(EVENTS as usize)));
         return Ok(Vec::new());
     }
-    let mut events = Vec::with_capacity(list.len());
-    for (index, event) in list.iter().enumerate() {
-        let field = |name| format!("logEvents.{}.member.{name}", index + 1);
-        let (timestamp, message) = (event.get("timestamp"), event.get("message"));
-        if timestamp.is_none_or(Value::is_null) {
-            found.push(Violation::null(&field("timestamp")));
-        } else if message.is_none_or(Value::is_null) {
-            found.push(Violation::null(&field("message")));
-        } else if let (Some(timestamp_ms), Some(message)) =
-            (timestamp.and_then(Value::as_i64), message.and_then(Value::as_str))
-        {
-            if timestamp_ms < 0 {
-                found.push(Violation::new(&field("timestamp"), timestamp_ms, least(0)));
-            }
-            length(found, &field("message"), Some(message), 1, usize::MAX);
-            events.push(LogEvent { timestamp_ms, message: message.to_owned() });
-        } else {
-            return Err(serialization("a log event is a number as timestamp and a string"));
+    let mut events = Vec::with_capacity(sent.len());
+    for (index, Sent { timestamp, message }) in sent.into_iter().enumerate() {
+        let field = |name| format!("{LARGE}.{}.member.{name}", index + 1);
+        if let Some(time) = timestamp.filter(|time| *time < 0) {
+            found.push(Violation::new(&field("timestamp"), time, least(0)));
+        }
+        length(found, &field("message"), message.as_deref(), 1, usize::MAX);
+        match (timestamp, message) {
+            (Some(timestamp_ms), Some(message)) => events.push(LogEvent { timestamp_ms, message }),
+            (None, _) => found.push(Violation::null(&field("timestamp"))),
+            (_, None) => found.push(Violation::null(&field("message"))),
         }
     }
     Ok(events)
@@ -186,22 +187,31 @@ fn get(api: &Api, call: &Call) -> Result<Answer, AwsError> {
             }
         },
     };
-    let shown: Vec<Value> = page
-        .events
-        .iter()
-        .map(|event| {
-            json!({
-                "timestamp": event.timestamp_ms,
-                "message": event.message,
-                "ingestionTime": event.ingested_ms,
-            })
-        })
-        .collect();
-    Ok(Some(json!({
-        "events": shown,
-        "nextForwardToken": tokens::place(From::Start, ends.1),
-        "nextBackwardToken": tokens::place(From::End, ends.0),
-    })))
+    let (forward, backward) =
+        (tokens::place(From::Start, ends.1), tokens::place(From::End, ends.0));
+    let events = shown(page.events, false)?;
+    Ok(Some(format!(
+        r#"{{"events":[{events}],"nextForwardToken":"{forward}","nextBackwardToken":"{backward}"}}"#
+    )))
+}
+
+/// The events as JSON. They are many: a tree of them would take ten times their size.
+fn shown(events: Vec<Found>, with_stream: bool) -> Result<String, AwsError> {
+    let text = |text: &str| serde_json::to_string(text).map_err(AwsError::service);
+    let mut out = String::new();
+    for Found { place, stream, timestamp_ms, ingested_ms, message } in events {
+        let comma = if out.is_empty() { "" } else { "," };
+        out += &format!(
+            r#"{comma}{{"timestamp":{timestamp_ms},"ingestionTime":{ingested_ms},"message":"#
+        );
+        out += &text(&message)?;
+        if with_stream {
+            let id = tokens::id(place);
+            out += &format!(r#","eventId":"{id}","logStreamName":{}"#, text(&stream)?);
+        }
+        out.push('}');
+    }
+    Ok(out)
 }
 
 fn filter(api: &Api, call: &Call) -> Result<Answer, AwsError> {
@@ -250,24 +260,12 @@ fn filter(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     let matches = |message: &str| filter.matches(message);
     let query = Query { from: From::Start, range, limit, stream: &wanted, event: &matches };
     let page = api.logs.select(&call.region, group, &query)?;
-    let shown: Vec<Value> = page
-        .events
-        .iter()
-        .map(|event| {
-            json!({
-                "logStreamName": event.stream,
-                "timestamp": event.timestamp_ms,
-                "message": event.message,
-                "ingestionTime": event.ingested_ms,
-                "eventId": tokens::id(event.place),
-            })
-        })
-        .collect();
-    let mut answer = json!({ "events": shown, "searchedLogStreams": [] });
-    if page.more {
-        answer["nextToken"] = tokens::id(page.seen.1).into();
-    }
-    Ok(Some(answer))
+    let next = match page.more {
+        true => format!(r#","nextToken":"{}""#, tokens::id(page.seen.1)),
+        false => String::new(),
+    };
+    let events = shown(page.events, true)?;
+    Ok(Some(format!(r#"{{"events":[{events}],"searchedLogStreams":[]{next}}}"#)))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ fn describe(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     if let (true, Some(last)) = (more, groups.last()) {
         answer["nextToken"] = tokens::text(&last.name).into();
     }
-    Ok(Some(answer))
+    Ok(Some(answer.to_string()))
 }
 
 fn show(api: &Api, region: &str, group: &GroupInfo) -> Value {

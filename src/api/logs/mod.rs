@@ -15,8 +15,6 @@ mod tokens;
 use std::fmt;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use self::request::Call;
 use super::error::AwsError;
 use super::{Api, answer};
@@ -42,7 +40,7 @@ pub(super) struct Operation {
 }
 
 /// What an operation answers: nothing, or JSON.
-type Answer = Option<Value>;
+type Answer = Option<String>;
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -80,7 +78,7 @@ impl Api {
 fn reply(result: Result<Answer, AwsError>) -> Response {
     let response = Response::new(200).header("Content-Type", CONTENT_TYPE);
     let response = match result {
-        Ok(Some(json)) => response.body(json.to_string().into_bytes()),
+        Ok(Some(json)) => response.body(json.into_bytes()),
         Ok(None) => response,
         Err(error) => return answer::error(Surface::Logs, &error),
     };

@@ -1,5 +1,9 @@
 //! A request of CloudWatch Logs: members of a JSON object, each asked for with its type.
 
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::rules;
@@ -12,15 +16,32 @@ use crate::function::violation::Violations;
 pub(super) struct Call {
     pub(super) region: String,
     members: Map<String, Value>,
+    /// [`LARGE`] as it was sent.
+    large: Option<Box<RawValue>>,
 }
+
+/// The one member that may be large: as a tree of values it would take ten times its size.
+pub(super) const LARGE: &str = "logEvents";
 
 impl Call {
     pub(super) fn new(region: String, body: &[u8]) -> Result<Call, AwsError> {
         let body = if body.is_empty() { b"{}" } else { body };
-        match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => Ok(Call { region, members }),
-            Ok(_) => Err(serialization("the request is no JSON object")),
-            Err(error) => Err(serialization(&error.to_string())),
+        let mut raw: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_slice(body).map_err(not_json)?;
+        let large = raw.remove(LARGE);
+        let members = raw
+            .into_iter()
+            .map(|(name, value)| Ok((name, serde_json::from_str(value.get())?)))
+            .collect::<Result<_, serde_json::Error>>()
+            .map_err(not_json)?;
+        Ok(Call { region, members, large })
+    }
+
+    /// [`LARGE`], if it is there.
+    pub(super) fn large<T: DeserializeOwned>(&self) -> Result<Option<T>, AwsError> {
+        match &self.large {
+            Some(raw) => serde_json::from_str(raw.get()).map_err(not_json),
+            None => Ok(None),
         }
     }
 
@@ -49,10 +70,6 @@ impl Call {
 
     pub(super) fn flag(&self, name: &str) -> Result<bool, AwsError> {
         Ok(self.member(name, "truth value", Value::as_bool)?.unwrap_or(false))
-    }
-
-    pub(super) fn list(&self, name: &str) -> Result<Option<&Vec<Value>>, AwsError> {
-        self.member(name, "list", Value::as_array)
     }
 
     pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<&str>>, AwsError> {
@@ -85,6 +102,10 @@ impl Call {
             )),
         }
     }
+}
+
+fn not_json(error: serde_json::Error) -> AwsError {
+    serialization(&error.to_string())
 }
 
 pub(super) fn serialization(message: &str) -> AwsError {
@@ -122,7 +143,7 @@ mod tests {
         for wrong in [call.text("n").err(), call.number("a").err(), call.flag("a").err()] {
             assert_eq!(wrong.unwrap().error_type, "SerializationException");
         }
-        assert!(call.list("m").is_err() && call.map("l").is_err() && call.texts("a").is_err());
+        assert!(call.texts("m").is_err() && call.map("l").is_err() && call.texts("a").is_err());
         for body in ["[]", "{", "7", "{\"a\":\u{7f}}"] {
             assert!(Call::new("r".into(), body.as_bytes()).is_err(), "{body}");
         }

@@ -87,7 +87,7 @@ fn describe(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     if let (true, Some(((last_ms, name), _))) = (more, all.last()) {
         answer["nextToken"] = tokens::text(&format!("{last_ms}:{name}")).into();
     }
-    Ok(Some(answer))
+    Ok(Some(answer.to_string()))
 }
 
 /// What the page before has ended with.

@@ -91,5 +91,5 @@ fn list(api: &Api, call: &Call) -> Result<Answer, AwsError> {
     rules::check(found)?;
     check_group(name)?;
     let group = api.logs.group_info(&call.region, name)?;
-    Ok(Some(json!({ "tags": group.tags })))
+    Ok(Some(json!({ "tags": group.tags }).to_string()))
 }

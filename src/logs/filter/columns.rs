@@ -33,7 +33,9 @@ impl Columns {
     }
 
     pub(super) fn matches(&self, message: &str) -> bool {
-        let fields = fields(message);
+        // Beyond the names it is enough to know that there is more.
+        let most = self.after.as_ref().map_or(self.before.len() + 1, |_| usize::MAX);
+        let fields = fields(message, most);
         let Some(after) = &self.after else {
             let Some((last, first)) = self.before.split_last() else { return false };
             if fields.len() < self.before.len() {
@@ -115,7 +117,8 @@ struct Part<'a> {
     start: usize,
 }
 
-fn fields(message: &str) -> Vec<Part<'_>> {
+/// The first fields of a message, at most so many.
+fn fields(message: &str, most: usize) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut at = 0;
     // Beyond the last of them nothing is enclosed: one that is never closed is a word like others.
@@ -124,6 +127,9 @@ fn fields(message: &str) -> Vec<Part<'_>> {
     loop {
         let rest = message[at..].trim_start();
         let start = message.len() - rest.len();
+        if parts.len() == most {
+            return parts;
+        }
         let close = match rest.chars().next() {
             None => return parts,
             Some('[') if start < last_bracket => Some(']'),

@@ -88,41 +88,45 @@ impl Alternative {
         let end = self.states.len();
         let mut active = vec![false; end + 1];
         let mut next = vec![false; end + 1];
-        self.reach(&mut active, 0);
+        // The last one that is active: mostly it is an early one.
+        let mut last = self.reach(&mut active, 0);
         let mut chars = text.chars();
         loop {
-            let rest_is_empty = chars.as_str().is_empty();
-            if active[end] && (!self.to_end || rest_is_empty) {
+            if active[end] && (!self.to_end || chars.as_str().is_empty()) {
                 return true;
             }
             let Some(c) = chars.next() else { return false };
             next.fill(false);
-            for (index, state) in self.states.iter().enumerate() {
+            let mut next_last = 0;
+            for (index, state) in self.states.iter().enumerate().take(last + 1) {
                 if active[index] && state.class.has(c) {
+                    let from = if state.repeats { index } else { index + 1 };
+                    next_last = next_last.max(self.reach(&mut next, from));
                     if state.repeats {
-                        self.reach(&mut next, index);
+                        next_last = next_last.max(self.reach(&mut next, index + 1));
                     }
-                    self.reach(&mut next, index + 1);
                 }
             }
             if !self.from_start {
-                self.reach(&mut next, 0);
+                next_last = next_last.max(self.reach(&mut next, 0));
+            }
+            if next_last == 0 && !next[0] {
+                return false;
             }
             std::mem::swap(&mut active, &mut next);
+            last = next_last;
         }
     }
 
-    /// Marks a state and those that are reached from it by passing over.
-    fn reach(&self, active: &mut [bool], from: usize) {
-        for (index, slot) in active.iter_mut().enumerate().skip(from) {
-            if *slot && index > from {
-                return;
-            }
-            *slot = true;
-            if !self.states.get(index).is_some_and(|state| state.optional) {
-                return;
-            }
+    /// Marks a state and those that are reached from it by passing over; the last one of them.
+    fn reach(&self, active: &mut [bool], from: usize) -> usize {
+        let mut last = from;
+        while last + 1 < active.len() && !active[last] && self.states[last].optional {
+            active[last] = true;
+            last += 1;
         }
+        active[last] = true;
+        last
     }
 }
 
