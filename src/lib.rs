@@ -16,6 +16,7 @@
 //! | [`logs`] | what functions print, kept and served |
 //! | [`observe`] | log lines, metrics, the process's own figures |
 //! | [`sigv4`] | signatures of requests, as text |
+//! | [`queue_command`] | the sub-command `queue`: an operator asks the running service |
 //! | [`service`] | wires them, starts and stops them in order |
 
 pub mod access;
@@ -29,6 +30,7 @@ pub mod http;
 pub mod logs;
 pub mod observe;
 pub mod package;
+pub mod queue_command;
 mod random;
 pub mod sandbox;
 pub mod service;

@@ -12,6 +12,7 @@ use lambda_runtime_api_server::config::arguments::{
 };
 use lambda_runtime_api_server::config::{self, Config};
 use lambda_runtime_api_server::observe;
+use lambda_runtime_api_server::queue_command;
 use lambda_runtime_api_server::service::Service;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -33,6 +34,7 @@ fn run() -> Result<(), Failed> {
     match arguments::parse(std::env::args_os().skip(1)).map_err(|error| usage(&error))? {
         Command::Help => say(HELP),
         Command::Version => say(VERSION),
+        Command::Queue(arguments) => queue_command::run(&arguments, &mut std::io::stdout()),
         Command::CheckConfig { config } => {
             let config = load(config.as_deref())?;
             let rust_log = std::env::var("RUST_LOG").ok();

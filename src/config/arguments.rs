@@ -19,6 +19,7 @@ pub const HELP: &str = "\
 AWS Lambda as one static binary over the Docker Engine.
 
 Usage: lambda-runtime-api-server [--config FILE] [--check-config]
+       lambda-runtime-api-server queue list|show|retry|purge|export ... (see queue --help)
 
 Options:
   --config FILE   read FILE; else ./config.toml if it exists, else the defaults
@@ -46,10 +47,16 @@ Exit codes:
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
-    Run { config: Option<PathBuf> },
-    CheckConfig { config: Option<PathBuf> },
+    Run {
+        config: Option<PathBuf>,
+    },
+    CheckConfig {
+        config: Option<PathBuf>,
+    },
     Version,
     Help,
+    /// The sub-command `queue`, with what stands behind it.
+    Queue(Vec<OsString>),
 }
 
 /// A command line that makes no sense.
@@ -79,7 +86,10 @@ impl std::error::Error for UsageError {}
 /// Reads the arguments after the program's name. `--help` and `--version` win over everything that
 /// makes sense beside them.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, UsageError> {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "queue").is_some() {
+        return Ok(Command::Queue(arguments.collect()));
+    }
     let mut config: Option<PathBuf> = None;
     let (mut check, mut version, mut help) = (false, false, false);
     while let Some(argument) = arguments.next() {
@@ -141,6 +151,8 @@ mod tests {
             Ok(Command::CheckConfig { config })
         );
         assert_eq!(read(&["--version"]), Ok(Command::Version));
+        let behind = ["list", "--json"].map(OsString::from).to_vec();
+        assert_eq!(read(&["queue", "list", "--json"]), Ok(Command::Queue(behind)));
         assert_eq!(read(&["--version", "--help", "--check-config"]), Ok(Command::Help));
     }
 

@@ -20,6 +20,10 @@ from harness import ROOT, Service
 STATIC_TARGET = "x86_64-unknown-linux-gnu"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--kill-runs", type=int, default=10, help="how often test_async_kill.py kills the service")
+
+
 def pytest_sessionstart(session):
     # 2,000 connections of a test need that many descriptors here, and the service inherits the limit.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
