@@ -27,6 +27,7 @@ pub mod dispatch;
 pub mod docker;
 pub mod function;
 pub mod http;
+mod json;
 pub mod logs;
 pub mod observe;
 pub mod package;

@@ -37,7 +37,7 @@ pub(super) fn create_alias(
     body: &[u8],
     context: &Context<'_>,
 ) -> Result<String, AwsError> {
-    let request: AliasRequest = serde_json::from_slice(body).map_err(not_json)?;
+    let request: AliasRequest = crate::json::from_slice(body).map_err(not_json)?;
     let mut found = Violations::default();
     match &request.name {
         Some(name) => check_name(name, &mut found),
@@ -102,7 +102,7 @@ pub(super) fn update_alias(
     body: &[u8],
     context: &Context<'_>,
 ) -> Result<String, AwsError> {
-    let request: AliasRequest = serde_json::from_slice(body).map_err(not_json)?;
+    let request: AliasRequest = crate::json::from_slice(body).map_err(not_json)?;
     let mut found = Violations::default();
     check_name(name, &mut found);
     check_model(&request, &mut found);

@@ -76,7 +76,7 @@ fn an_update_leaves_what_it_does_not_name() {
 
 fn refused(result: Result<Value, AwsError>) -> (u16, &'static str, String) {
     let error = result.unwrap_err();
-    (error.status, error.error_type, error.message)
+    (error.status, error.error_type, error.message.clone())
 }
 
 #[test]

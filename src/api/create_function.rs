@@ -38,7 +38,7 @@ pub(super) fn create_function(
     context: &Context<'_>,
     accept: &impl Accept,
 ) -> Result<NewFunction, AwsError> {
-    let mut request: FunctionRequest = serde_json::from_slice(body).map_err(not_json)?;
+    let mut request: FunctionRequest = crate::json::from_slice(body).map_err(not_json)?;
 
     let mut found = Violations::default();
     let name = match &request.function_name {

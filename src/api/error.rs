@@ -1,12 +1,18 @@
 //! AWS's error shape: what a client reads, and apart from it the cause that only the log gets.
 
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
-/// An error as one of AWS's surfaces answers it.
+/// An error as one of AWS's surfaces answers it. Small, for it stands in the result of nearly
+/// every function of these surfaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AwsError(Box<Told>);
+
+/// What an [`AwsError`] says.
 ///
 /// `message` goes to the client word for word; `internal` never leaves the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AwsError {
+pub struct Told {
     pub status: u16,
     /// The exception's name: `x-amzn-ErrorType` and, on the Runtime API, `errorType`.
     pub error_type: &'static str,
@@ -21,14 +27,14 @@ pub struct AwsError {
 
 impl AwsError {
     pub fn new(status: u16, error_type: &'static str, message: impl Into<String>) -> Self {
-        AwsError {
+        AwsError(Box::new(Told {
             status,
             error_type,
             message: message.into(),
             internal: None,
             reason: None,
             retry_after_s: None,
-        }
+        }))
     }
 
     /// 500 with a text that tells the client nothing of the inside; the cause goes to the log.
@@ -53,6 +59,20 @@ impl fmt::Display for AwsError {
             Some(cause) => write!(f, " ({cause})"),
             None => Ok(()),
         }
+    }
+}
+
+impl Deref for AwsError {
+    type Target = Told;
+
+    fn deref(&self) -> &Told {
+        &self.0
+    }
+}
+
+impl DerefMut for AwsError {
+    fn deref_mut(&mut self) -> &mut Told {
+        &mut self.0
     }
 }
 

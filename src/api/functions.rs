@@ -151,7 +151,7 @@ pub(super) fn publish_version(
 ) -> Result<String, AwsError> {
     // A request without any member may come without a body.
     let body = if body.is_empty() { b"{}" } else { body };
-    let request: PublishVersionRequest = serde_json::from_slice(body).map_err(not_json)?;
+    let request: PublishVersionRequest = crate::json::from_slice(body).map_err(not_json)?;
     let mut found = Violations::default();
     length(&mut found, "description", request.description.as_deref(), 0, 256);
     found.into_result().map_err(|found| validation(&found))?;

@@ -99,7 +99,7 @@ fn a_failed_function_says_why() {
 }
 
 fn told(error: AwsError) -> (u16, &'static str, String) {
-    (error.status, error.error_type, error.message)
+    (error.status, error.error_type, error.message.clone())
 }
 
 #[test]

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn sources_that_contradict_each_other_or_are_missing_are_refused() {
-        let refused = |json| zip(code(json)).unwrap_err().message;
+        let refused = |json| zip(code(json)).unwrap_err().message.clone();
         let source = "Please provide a source for function code.";
         assert_eq!(refused(serde_json::json!({})), source);
         assert_eq!(refused(serde_json::json!({"S3Bucket": "bkt"})), source);

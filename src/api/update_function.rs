@@ -30,8 +30,8 @@ pub(super) struct CodeUpdate {
 impl CodeUpdate {
     pub(super) fn parse(body: &[u8], context: &Context<'_>) -> Result<CodeUpdate, AwsError> {
         // Read twice: a flattened member would have serde keep whatever else the body holds.
-        let request: UpdateFunctionCodeRequest = serde_json::from_slice(body).map_err(not_json)?;
-        let code: FunctionCode = serde_json::from_slice(body).map_err(not_json)?;
+        let request: UpdateFunctionCodeRequest = crate::json::from_slice(body).map_err(not_json)?;
+        let code: FunctionCode = crate::json::from_slice(body).map_err(not_json)?;
         let mut found = Violations::default();
         new_code::check_model(&code, "", &mut found);
         check_architectures(request.architectures.as_deref(), &mut found);
@@ -104,7 +104,7 @@ impl ConfigurationUpdate {
         context: &Context<'_>,
         accept: &impl Accept,
     ) -> Result<ConfigurationUpdate, AwsError> {
-        let mut request: FunctionRequest = serde_json::from_slice(body).map_err(not_json)?;
+        let mut request: FunctionRequest = crate::json::from_slice(body).map_err(not_json)?;
         let mut found = Violations::default();
         let sizes = check_model(&request, &mut found);
         found.into_result().map_err(|found| validation(&found))?;

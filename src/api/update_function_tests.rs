@@ -141,8 +141,9 @@ fn layers_are_few_of_one_region_and_each_once() {
     let layer = |name: &str, version: u32, region: &str| {
         format!("arn:aws:lambda:{region}:123456789012:layer:{name}:{version}")
     };
-    let refused =
-        |layers: &[String]| configure(&zipped(), json!({"Layers": layers})).unwrap_err().message;
+    let refused = |layers: &[String]| {
+        configure(&zipped(), json!({"Layers": layers})).unwrap_err().message.clone()
+    };
     let six: Vec<String> = (1..7).map(|i| layer(&format!("l{i}"), 1, "us-east-1")).collect();
     assert_eq!(refused(&six), "Cannot reference more than 5 layers.");
     assert!(configure(&zipped(), json!({"Layers": six[..5]})).is_ok());

@@ -149,7 +149,7 @@ pub(super) struct Answer {
 impl Answer {
     /// Reads the body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, EngineError> {
-        serde_json::from_slice(&self.body)
+        crate::json::from_slice(&self.body)
             .map_err(|e| EngineError::Malformed { call: self.call.clone(), reason: e.to_string() })
     }
 }

@@ -224,7 +224,7 @@ impl EventStream {
             if line.is_empty() {
                 continue;
             }
-            let wire: WireEvent = serde_json::from_slice(&line).map_err(|e| {
+            let wire: WireEvent = crate::json::from_slice(&line).map_err(|e| {
                 EngineError::Malformed { call: CALL.to_owned(), reason: e.to_string() }
             })?;
             self.last = self.last.max(Some(EventTime(wire.time_nano)));

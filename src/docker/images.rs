@@ -284,7 +284,7 @@ impl Engine {
                 continue;
             }
             let progress: Progress =
-                serde_json::from_slice(&line).map_err(|e| malformed(e.to_string()))?;
+                crate::json::from_slice(&line).map_err(|e| malformed(e.to_string()))?;
             match progress.error {
                 Some(message) => failure = Some(message),
                 None => each(&progress),

@@ -106,7 +106,7 @@ pub(super) fn error_message(body: &[u8]) -> String {
     struct Message {
         message: String,
     }
-    let text = match serde_json::from_slice::<Message>(body) {
+    let text = match crate::json::from_slice::<Message>(body) {
         Ok(answer) => answer.message,
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };

@@ -139,6 +139,6 @@ fn key(region: &str, name: &str, version: u64) -> String {
 }
 
 fn read<T: DeserializeOwned>(record: &[u8]) -> Result<T, redb::Error> {
-    serde_json::from_slice(record)
+    crate::json::from_slice(record)
         .map_err(|e| redb::Error::Corrupted(format!("a layer's record: {e}")))
 }

@@ -114,7 +114,7 @@ fn put_in(
 }
 
 fn read(key: &str, record: &[u8]) -> Result<Settings, redb::Error> {
-    serde_json::from_slice(record)
+    crate::json::from_slice(record)
         .map_err(|e| redb::Error::Corrupted(format!("the settings of {key:?}: {e}")))
 }
 

@@ -143,7 +143,7 @@ impl Store {
                 .iter()?
                 .map(|entry| {
                     let (key, value) = entry?;
-                    serde_json::from_slice(value.value()).map_err(|e| {
+                    crate::json::from_slice(value.value()).map_err(|e| {
                         redb::Error::Corrupted(format!("the record {:?}: {e}", key.value()))
                     })
                 })

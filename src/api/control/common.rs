@@ -28,7 +28,7 @@ pub(super) const ARN_PATTERN: &str = r"arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:(
 /// The body as JSON. A request that has only optional members may have none.
 pub(super) fn body<T: DeserializeOwned>(call: &Call) -> Result<T, AwsError> {
     let body: &[u8] = if call.body.is_empty() { b"{}" } else { &call.body };
-    serde_json::from_slice(body).map_err(not_json)
+    crate::json::from_slice(body).map_err(not_json)
 }
 
 pub(super) fn json(status: u16, answer: &impl Serialize) -> Result<Answer, AwsError> {

@@ -327,7 +327,7 @@ mod tests {
     fn refused(to: &str) -> Option<String> {
         let to = Some(Destination { destination: Some(to.to_owned()) });
         let config = DestinationConfig { on_success: to, on_failure: None };
-        check_destinations(&config, ARN).err().map(|error| error.message)
+        check_destinations(&config, ARN).err().map(|error| error.message.clone())
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
         let refused = |success: &str, failure: &str, has_webhook| {
             let to = |arn: &str| Some(Destination { destination: Some(arn.to_owned()) });
             let config = DestinationConfig { on_success: to(success), on_failure: to(failure) };
-            check_supported(&config, &context, has_webhook).err().map(|error| error.message)
+            check_supported(&config, &context, has_webhook).err().map(|error| error.message.clone())
         };
         let sqs = "arn:aws:sqs:us-east-1:123456789012:q";
         assert_eq!(refused(ARN, sqs, false), None);

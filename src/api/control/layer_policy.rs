@@ -140,7 +140,7 @@ mod tests {
     fn told(body: &str) -> String {
         let mut found = Violations::default();
         check(&serde_json::from_str(body).unwrap(), &mut found);
-        common::check(found).err().map_or_else(String::new, |error| error.message)
+        common::check(found).err().map_or_else(String::new, |error| error.message.clone())
     }
 
     #[test]

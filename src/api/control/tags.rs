@@ -173,7 +173,7 @@ mod tests {
     fn told(rest: &str) -> (u16, String) {
         let arn = format!("arn:aws:lambda:us-east-1:123456789012:{rest}");
         let error = function(&arn, HERE).unwrap_err();
-        (error.status, error.message)
+        (error.status, error.message.clone())
     }
 
     #[test]

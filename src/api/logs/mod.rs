@@ -140,6 +140,6 @@ mod tests {
         let error = AwsError::from(LogError::Io { path: "/secret/place".into(), source });
         assert_eq!((error.status, error.error_type), (500, "ServiceUnavailableException"));
         assert!(!error.message.contains("secret"));
-        assert!(error.internal.unwrap().contains("/secret/place"));
+        assert!(error.internal.clone().unwrap().contains("/secret/place"));
     }
 }
