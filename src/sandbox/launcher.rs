@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender};
 use uuid::Uuid;
 
 use super::frost::Ask;
 use super::network::{Home, NetworkError, is_address_taken, is_network_missing};
+use super::removal::Removal;
 use super::slot_table::{Left, Place};
 use super::slots::Slots;
 use super::spec;
@@ -38,6 +39,7 @@ const KNOWN_IMAGES: usize = 1024;
 #[derive(Debug)]
 pub struct Launcher {
     engine: Engine,
+    removal: Removal,
     dispatcher: Arc<Dispatcher>,
     builder: Arc<Builder>,
     common: Common,
@@ -97,6 +99,7 @@ impl Launcher {
         let (stops, to_stop) = crossbeam_channel::unbounded();
         let (frosts, to_frost) = crossbeam_channel::unbounded();
         let launcher = Arc::new(Launcher {
+            removal: Removal::start(engine.clone())?,
             engine,
             dispatcher,
             builder,
@@ -193,11 +196,15 @@ impl Launcher {
         let network = NetworkMode::Container(place.holder.to_string());
         let id = self.create(order, function, image, network, place.address)?;
         if !self.slots.joined(order.sandbox, &id) {
-            self.remove(&id);
+            self.removal.later(&id);
             return Err(StartError::Failed("the network slot is lost".to_owned()));
         }
         if let Err(error) = self.engine.start_container(&id) {
-            self.remove(&id);
+            // It may run all the same, at the address that the slot's next sandbox would have.
+            if error.is_unreachable() || !self.removal.now(&id) {
+                self.removal.later(&id);
+                return Err(StartError::Unreachable(error.to_string()));
+            }
             return Err(error.into());
         }
         self.slots.works();
@@ -227,7 +234,7 @@ impl Launcher {
                     return Ok(());
                 }
                 Err(error) => {
-                    self.remove(&id);
+                    self.removal.later(&id);
                     if is_address_taken(&error) {
                         log::debug!("address {address} is taken: {error}");
                     } else if is_network_missing(&error) && !network_was_made {
@@ -263,14 +270,12 @@ impl Launcher {
             if error.is_not_found() {
                 self.forget_image(&spec.image);
             }
-            if error.is_unreachable() {
-                // Whether it was made is not known; by its name it can be removed all the same.
-                self.remove(&name);
-            }
+            // Whether it was made is not known; by its name it can be removed all the same.
+            self.removal.later(&name);
         })?;
         let (id, name): (Arc<str>, _) = (Arc::from(id), Arc::from(name));
         if !self.dispatcher.created(sandbox, id.clone(), name, Some(IpAddr::V4(address))) {
-            self.remove(&id);
+            self.removal.later(&id);
             return Err(StartError::Unwanted);
         }
         Ok(id)
@@ -319,7 +324,7 @@ impl Launcher {
             {
                 log::warn!("sandbox {sandbox} could not be stopped, it is killed: {error}");
             }
-            let left = if self.remove(&container) { Left::Gone } else { Left::Spoiled };
+            let left = if self.removal.now(&container) { Left::Gone } else { Left::Spoiled };
             self.dispatcher.removed(sandbox);
             self.slots.leave(sandbox, left);
         }
@@ -343,20 +348,6 @@ impl Launcher {
         }
     }
 
-    /// Kills and removes a container, however often that takes while the Engine answers at all.
-    /// False when it may still be there.
-    fn remove(&self, container: &str) -> bool {
-        for pause in [0, 100, 500, 2000] {
-            thread::sleep(Duration::from_millis(pause));
-            match self.engine.remove_container(container, true) {
-                Ok(()) => return true,
-                Err(error) => log::warn!("container {container} could not be removed: {error}"),
-            }
-        }
-        log::error!("container {container} is left; the next start of the service removes it");
-        false
-    }
-
     /// Removes every container that an earlier run of this service has left; how many.
     pub fn remove_leftovers(&self) -> Result<usize, EngineError> {
         let label = format!("{}={}", super::OWNER_LABEL, self.common.owner);
@@ -369,7 +360,7 @@ impl Launcher {
                     loop {
                         let next = ids.lock().unwrap_or_else(PoisonError::into_inner).next();
                         match next {
-                            Some(container) => drop(self.remove(&container.id)),
+                            Some(container) => drop(self.removal.now(&container.id)),
                             None => return,
                         }
                     }

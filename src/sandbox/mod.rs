@@ -15,6 +15,7 @@ mod holder;
 pub mod launcher;
 pub mod network;
 pub mod pressure;
+mod removal;
 mod slot_table;
 pub mod slots;
 mod spec;

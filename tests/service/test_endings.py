@@ -1,0 +1,222 @@
+"""Every way to end that comes from outside the function: containers, images, networks and the Engine itself."""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import docker_cli
+import faulty_engine
+from harness import wait_for
+
+
+def where(service, name):
+    answer = service.invoke(name, {"op": "where"})
+    assert answer.status == 200, answer.body
+    return answer.json()["hostname"]
+
+
+def busy_then(service, name, deed, within=20, ms=20_000):
+    """Invokes, does the deed once the function works on it, and returns the answer and how long it took after that."""
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(service.invoke, name, {"op": "sleep", "ms": ms})
+        counts = lambda: service.http("GET", "/status").json()["invocations"]
+        wait_for(lambda: (found := counts())["active"] - found["queued"] >= 1, 30, "it is at work")
+        deed()
+        begun = time.monotonic()
+        answer = call.result(within)
+    return answer, time.monotonic() - begun
+
+
+def exit_error(answer):
+    told = answer.json()
+    assert (answer.status, answer.headers["x-amz-function-error"]) == (200, "Unhandled")
+    return told["errorType"], told["errorMessage"].split("Error: ", 1)[1]
+
+
+# The container.
+
+
+@pytest.fixture(scope="module")
+def name(service, image):
+    return service.create("ending", image, Timeout=60)
+
+
+@pytest.mark.parametrize("how", [["rm", "--force"], ["kill"], ["stop", "--time", "1"]])
+def test_a_container_that_somebody_ends_at_work_is_told_at_once(service, name, how):
+    where(service, name)
+    answer, took = busy_then(service, name, lambda: docker_cli.docker(*how, *service.containers()))
+    kind, message = exit_error(answer)
+    assert kind == "Runtime.ExitError" and message.startswith("Runtime exited")
+    assert took < 20, "not after the function's timeout of 60 s"
+    where(service, name)
+    wait_for(lambda: len(service.containers()) == 1, 20, "the dead one is gone")
+
+
+@pytest.mark.parametrize("how", [["rm", "--force"], ["kill"], ["stop", "--time", "1"]])
+def test_a_container_that_somebody_ends_between_calls_is_not_noticed(service, name, how):
+    host = where(service, name)
+    docker_cli.docker(*how, host)
+    assert where(service, name) != host
+
+
+def test_neighbours_do_not_notice(service, image, name):
+    other = service.create("neighbour", image, Timeout=60)
+    host = where(service, other)
+    containers = lambda: [one for one in service.containers() if not one.startswith(host)]
+    busy_then(service, name, lambda: docker_cli.docker("kill", *containers()))
+    assert where(service, other) == host
+
+
+# Images and networks.
+
+
+def test_a_function_whose_image_is_gone_is_a_service_error_and_others_go_on(service, run_id, image, name):
+    tag = f"{run_id}-vanishing:1"
+    context = f"FROM {image}\nLABEL vanishing=yes\n"
+    docker_cli.docker("build", "--quiet", "--tag", tag, "-", stdin=context)
+    vanishing = service.create("vanishing", tag, Timeout=5)
+    host = where(service, vanishing)
+    docker_cli.docker("rm", "--force", host)
+    docker_cli.docker("rmi", "--force", tag)
+    answer = service.invoke(vanishing, {"op": "where"})
+    assert (answer.status, answer.error_type) == (500, "ServiceException")
+    assert "could not start a container" in answer.json()["Message"]
+    where(service, name)
+    docker_cli.docker("build", "--quiet", "--tag", tag, "-", stdin=context)
+    service.boto().update_function_code(FunctionName=vanishing, ImageUri=tag)
+    service.boto().get_waiter("function_updated_v2").wait(FunctionName=vanishing)
+    where(service, vanishing)
+
+
+def test_a_network_that_somebody_removes_is_made_again(make_service, image):
+    service = make_service()
+    name = service.create("homeless", image, Timeout=10)
+    where(service, name)
+    # Holders of networks may come and go meanwhile: all of them have to be gone for the network to go.
+    def remove():
+        docker_cli.remove_containers(service.prefix)
+        docker_cli.docker("network", "rm", service.network, check=False)
+        return not docker_cli.docker("network", "ls", "--quiet", "--filter", f"name=^{service.network}$")
+
+    wait_for(remove, 30, "the network is gone")
+    wait_for(lambda: service.invoke(name, {"op": "where"}).status == 200, 30, "it is there again")
+
+
+# The Engine.
+
+
+@pytest.fixture
+def behind_proxy(make_service, tmp_path):
+    """A service whose Engine can be made to fail, and that Engine."""
+    proxy = faulty_engine.FaultyEngine(tmp_path)
+    service = make_service(docker={"socket": proxy.path, "call_timeout_ms": 5_000, "network_slots": 0})
+    yield service, proxy
+    proxy.rules = []
+    service.clean_up()
+    proxy.down()
+
+
+def healthy(service):
+    return service.http("GET", "/health").status == 200
+
+
+def test_an_engine_that_restarts_and_keeps_its_containers(behind_proxy, image):
+    service, engine = behind_proxy
+    warm, cold = service.create("warm", image, Timeout=20), service.create("cold", image, Timeout=20)
+    host = where(service, warm)
+    # The Engine's answer to the start can come after that of the function.
+    wait_for(lambda: "started sandbox" in service.log(), 20, "the start is over")
+    engine.down()
+    wait_for(lambda: not healthy(service), 20, "the service says so")
+    assert where(service, warm) == host, "a warm call needs no Engine"
+    begun = time.monotonic()
+    answer = service.invoke(cold, {"op": "where"})
+    assert (answer.status, answer.error_type) == (500, "ServiceException")
+    assert time.monotonic() - begun < 15, "and not only after the function's timeout"
+    engine.up()
+    wait_for(lambda: healthy(service), 20, "it is found again")
+    where(service, cold)
+    assert where(service, warm) == host
+
+
+def test_an_engine_that_restarts_and_loses_its_containers(behind_proxy, image):
+    service, engine = behind_proxy
+    name = service.create("lost", image, Timeout=60)
+    where(service, name)
+
+    def restart():
+        engine.down()
+        docker_cli.remove_containers(service.prefix)
+        engine.up()
+
+    answer, took = busy_then(service, name, restart, within=40, ms=50_000)
+    assert exit_error(answer)[0] == "Runtime.ExitError" and took < 30
+    wait_for(lambda: healthy(service), 20, "it is found again")
+    where(service, name)
+
+
+def test_a_death_while_the_event_stream_is_cut_is_found_out(behind_proxy, image):
+    service, engine = behind_proxy
+    name = service.create("unheard", image, Timeout=60)
+    where(service, name)
+
+    def cut_and_kill():
+        engine.rules = [(r" /v[0-9.]+/events|GET /events", faulty_engine.fail())]
+        engine.cut("/events")
+        docker_cli.docker("kill", *service.containers())
+        time.sleep(1)
+        engine.rules = []
+
+    answer, took = busy_then(service, name, cut_and_kill, within=40, ms=50_000)
+    assert exit_error(answer)[0] == "Runtime.ExitError" and took < 30
+    where(service, name)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "action"),
+    [
+        ("containers/create", faulty_engine.hang),
+        ("containers/create", faulty_engine.fail()),
+        ("containers/create", faulty_engine.carried_out_but_refused),
+        ("/start", faulty_engine.hang),
+        ("/start", faulty_engine.fail()),
+        ("/start", faulty_engine.carried_out_but_refused),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_an_engine_that_cannot_start_costs_one_answer_and_leaves_nothing(behind_proxy, image, request_line, action):
+    service, engine = behind_proxy
+    name, other = service.create("unstarted", image, Timeout=20), service.create("other", image, Timeout=20)
+    host = where(service, other)
+    engine.rules = [(request_line, action)]
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(service.invoke, name, {"op": "where"})
+        for _ in range(20):
+            assert where(service, other) == host, "a neighbour is served meanwhile"
+        answer = call.result(40)
+    # A container that has started all the same may have answered before its launcher gave it up.
+    served = action is faulty_engine.carried_out_but_refused and request_line == "/start"
+    assert (answer.status, answer.error_type) == (500, "ServiceException") or served, answer.body
+    engine.rules = []
+    wait_for(lambda: service.invoke(name, {"op": "where"}).status == 200, 30, "the next start is a good one")
+    wait_for(lambda: len(service.containers()) == 2, 30, "nothing of the failed start is left")
+
+
+def test_a_slow_start_is_waited_for(behind_proxy, image):
+    service, engine = behind_proxy
+    name = service.create("slow", image, Timeout=20)
+    engine.rules = [("/start", faulty_engine.delay(1.5))]
+    where(service, name)
+
+
+def test_removals_that_fail_are_tried_again(behind_proxy, image):
+    service, engine = behind_proxy
+    name = service.create("sticky", image, Timeout=1)
+    engine.rules = [("DELETE .*/containers/", faulty_engine.fail())]
+    answer = service.invoke(name, {"op": "sleep", "ms": 5_000})
+    assert json.loads(answer.body)["errorType"] == "Sandbox.Timedout"
+    time.sleep(0.5)
+    engine.rules = []
+    wait_for(lambda: service.containers() == [], 20, "it is gone")
