@@ -297,6 +297,8 @@ fn refused(refusal: &Refusal, target: &Target) -> AwsError {
             let message = "The service could not start a container for this function.";
             AwsError::new(500, "ServiceException", message).because(why)
         }
+        // As for a function that is not Active: it helps to change something, not to try again.
+        Refusal::NoCode(why) => AwsError::new(409, "ResourceConflictException", why),
         Refusal::FunctionGone => {
             let message = format!("Function not found: {}", target.arn);
             AwsError::new(404, "ResourceNotFoundException", message)

@@ -127,6 +127,8 @@ pub(super) struct Sandbox {
     /// The exit code of a process that ended before the Engine had said that it began.
     pub(super) died_early: Option<i32>,
     pub(super) served: u64,
+    /// The pool's number of reloads when its container was ordered of the Engine.
+    pub(super) reload: u64,
 }
 
 pub(super) struct Pool {
@@ -149,11 +151,18 @@ pub(super) struct Pool {
     pub(super) stopping: usize,
     /// The function is gone; the pool ends with its last sandbox.
     pub(super) retired: bool,
+    /// How often the files that its sandboxes run have changed under the same revision.
+    pub(super) reload: u64,
     /// When a runtime that nobody here started was last heard of.
     pub(super) heard: Instant,
 }
 
 impl Pool {
+    /// Whether a sandbox runs what the pool's function is now.
+    pub(super) fn is_current(&self, sandbox: &Sandbox) -> bool {
+        sandbox.target.same_revision(&self.target) && sandbox.reload == self.reload
+    }
+
     fn count(&mut self, state: State) -> Option<&mut usize> {
         match state {
             State::Creating | State::Starting => Some(&mut self.initializing),
@@ -289,6 +298,7 @@ impl Core {
             busy: 0,
             stopping: 0,
             retired: false,
+            reload: 0,
             heard: now,
         };
         self.pools.insert(id, pool);
@@ -308,7 +318,7 @@ impl Core {
         let id = self.new_id();
         let of = self.pools.get_mut(&pool)?;
         of.initializing += 1;
-        let target = of.target.clone();
+        let (target, reload) = (of.target.clone(), of.reload);
         if origin == Origin::Managed {
             self.live += 1;
             self.memory_mb += u64::from(target.memory_mb);
@@ -318,6 +328,7 @@ impl Core {
             pool,
             origin,
             target,
+            reload,
             state: State::Creating,
             kind: Kind::OnDemand,
             launching: None,

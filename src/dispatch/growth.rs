@@ -331,6 +331,7 @@ impl Core {
             self.further_launches += usize::from(launch == Launch::Further);
             sandbox.launching = Some(launch);
             sandbox.started = now;
+            sandbox.reload = of.reload; // nothing of it is there yet that could be outdated
             let timeout = sandbox.target.timeout;
             sandbox.init_limit = match sandbox.kind {
                 Kind::Provisioned => timeout.max(PROVISIONED_INIT),

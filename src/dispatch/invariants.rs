@@ -144,6 +144,10 @@ fn sandboxes(core: &Core) {
         } else {
             assert_eq!(sandbox.parked.is_some(), state == State::Idle, "{id}: {state:?}");
         }
+        if sandbox.origin == Origin::Managed && state == State::Idle {
+            let current = core.pools[&sandbox.pool].is_current(sandbox);
+            assert!(current, "{id} would be given what its code is too old for");
+        }
         if sandbox.origin != Origin::Managed {
             let ended = matches!(state, State::Creating | State::Stopping(_));
             assert!(!ended, "{id}: {state:?}, though not ours to start and stop");

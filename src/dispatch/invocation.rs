@@ -156,6 +156,8 @@ pub enum Refusal {
     NoRuntime,
     /// The Engine could not provide a sandbox. The text is for the log.
     NoSandbox(String),
+    /// The code is not where it was when the function was deployed; the text is for the caller.
+    NoCode(String),
     /// The function was deleted or changed while the invocation waited.
     FunctionGone,
     ShuttingDown,

@@ -76,9 +76,9 @@ impl Core {
 
     /// The Engine could not provide the sandbox; nothing of it is left. False when it had ended
     /// before.
-    pub(super) fn start_failed(&mut self, id: SandboxId, why: String, now: Instant) -> bool {
+    pub(super) fn start_failed(&mut self, id: SandboxId, why: Refusal, now: Instant) -> bool {
         // Its runtime may have come all the same, and may even have taken an invocation.
-        let outcome = Outcome::Refused(Refusal::NoSandbox(why));
+        let outcome = Outcome::Refused(why);
         let failed = self.give_up(id, EndReason::EngineFailed, Some(outcome), now);
         self.forget(id, now);
         self.feed_the_hungry(now);
@@ -254,7 +254,7 @@ impl Core {
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
     fn init_failed(&mut self, pool: PoolId, outcome: Outcome, now: Instant) {
         let why = match &outcome {
-            Outcome::Refused(Refusal::NoSandbox(why)) => why.clone(),
+            Outcome::Refused(Refusal::NoSandbox(why) | Refusal::NoCode(why)) => why.clone(),
             _ => "FUNCTION_ERROR_INIT_FAILURE".to_owned(), // AWS's word
         };
         self.provision_failed(pool, why, now);
@@ -279,6 +279,16 @@ impl Core {
                 self.end(id, reason, None, now);
             }
         }
+    }
+
+    /// The files that a function's sandboxes run have changed: idle ones end, the others when they
+    /// are done or have initialized, and whoever waits gets new ones.
+    pub(super) fn reload(&mut self, key: &str, now: Instant) {
+        let Some(&pool) = self.pool_of.get(key) else { return };
+        if let Some(of) = self.pools.get_mut(&pool) {
+            of.reload += 1;
+        }
+        self.end_idle(pool, EndReason::FunctionChanged, now);
     }
 
     /// The function is deleted: who waits is told so, idle sandboxes end, busy ones finish first.

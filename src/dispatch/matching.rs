@@ -208,7 +208,7 @@ impl Core {
         let current = self
             .sandboxes
             .get(&id)
-            .is_some_and(|s| s.origin != Origin::Managed || s.target.same_revision(&of.target));
+            .is_some_and(|s| s.origin != Origin::Managed || of.is_current(s));
         if !current || of.retired {
             self.end(id, EndReason::FunctionChanged, None, now);
             self.advance(pool, now, wall);

@@ -261,7 +261,8 @@ impl Dispatcher {
         self.run(|core, _| core.locate(sandbox, address));
     }
 
-    pub fn start_failed(&self, sandbox: SandboxId, why: String) {
+    /// `why` is what the invocation that waited for it is told.
+    pub fn start_failed(&self, sandbox: SandboxId, why: Refusal) {
         if self.run(|core, now| core.start_failed(sandbox, why, now)) {
             self.metrics.sandbox_ended(EndReason::EngineFailed);
         }
@@ -297,6 +298,18 @@ impl Dispatcher {
     /// Whether containers that the service made are still there.
     pub fn has_containers(&self) -> bool {
         self.lock().sandboxes.values().any(|sandbox| sandbox.origin == core::Origin::Managed)
+    }
+
+    /// Whether the function has sandboxes, those included that are being made.
+    pub fn has_sandboxes(&self, key: &str) -> bool {
+        let core = self.lock();
+        let pool = core.pool_of.get(key).and_then(|id| core.pools.get(id));
+        pool.is_some_and(|pool| pool.sandboxes() > 0)
+    }
+
+    /// The files that the function's sandboxes run have changed, and the function has not.
+    pub fn reload(&self, key: &str) {
+        self.run(|core, now| core.reload(key, now));
     }
 
     /// The function is deleted.

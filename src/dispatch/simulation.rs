@@ -12,7 +12,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::core::{FrostOrder, Origin, SandboxId};
-use super::invocation::Target;
+use super::invocation::{Refusal, Target};
 use super::matching::Runtime;
 use super::world::{World, runtimes_of, target};
 use crate::sandbox::state::State;
@@ -223,6 +223,10 @@ impl Simulation {
             }
             97 => {
                 let index = self.random.index(NAMES.len())?;
+                if self.random.below(2) == 0 {
+                    self.world.step(|core, now, _| core.reload(NAMES[index], now));
+                    return Some(());
+                }
                 self.revision += 1;
                 self.targets[index] = target(NAMES[index], self.revision);
             }
@@ -263,7 +267,7 @@ impl Simulation {
             }
             _ if fails => {
                 self.launches.swap_remove(index);
-                let why = "no room".to_owned();
+                let why = Refusal::NoSandbox("no room".to_owned());
                 self.world.step(|core, now, _| core.start_failed(sandbox, why, now));
             }
             None => match self.world.created(sandbox) {

@@ -135,8 +135,11 @@ fn index(outcome: &Outcome) -> usize {
             | Refusal::MemoryLimit
             | Refusal::NoRuntime,
         ) => 8,
-        Outcome::Refused(Refusal::NoSandbox(_) | Refusal::FunctionGone | Refusal::ShuttingDown) => {
-            9
-        }
+        Outcome::Refused(
+            Refusal::NoSandbox(_)
+            | Refusal::NoCode(_)
+            | Refusal::FunctionGone
+            | Refusal::ShuttingDown,
+        ) => 9,
     }
 }

@@ -21,7 +21,7 @@ use super::slots::Slots;
 use super::spec;
 pub use super::spec::Common;
 use super::state::EndReason;
-use crate::dispatch::{Dispatcher, FrostOrder, Host, StartOrder, StopOrder};
+use crate::dispatch::{Dispatcher, FrostOrder, Host, Refusal, StartOrder, StopOrder};
 use crate::docker::{Engine, EngineError, Image, NetworkMode};
 use crate::function::model::{Code, Function};
 use crate::package::Builder;
@@ -150,7 +150,7 @@ impl Launcher {
             Err(StartError::Unwanted) => self.dispatcher.removed(*sandbox),
             Err(StartError::Failed(why) | StartError::Unreachable(why)) => {
                 log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
-                self.dispatcher.start_failed(*sandbox, why);
+                self.dispatcher.start_failed(*sandbox, Refusal::NoSandbox(why));
             }
         }
     }

@@ -174,6 +174,51 @@ fn a_start_of_an_old_revision_is_made_anew() {
 }
 
 #[test]
+fn sandboxes_of_old_files_end_when_they_are_done() {
+    let (mut world, f, g) = (World::new(5), target("f", 1), target("g", 1));
+    let (at_work, id, _) = busy(&mut world, &f);
+    let (free, _) = idle(&mut world, &f);
+    let (other, _) = idle(&mut world, &g);
+    let second = world.invoke(&f);
+    world.deliver_all();
+    assert_eq!(state(&world, &free), Some(State::Busy));
+    let waits = world.invoke(&f);
+    world.step(|core, now, _| core.reload("f", now));
+    world.step(|core, now, _| core.reload("nobody's", now));
+    assert_eq!(state(&world, &other), Some(State::Idle), "of another function");
+    for (sandbox, id) in [(&at_work, id), (&free, second)] {
+        assert_eq!(state(&world, sandbox), Some(State::Busy));
+        answer(&mut world, sandbox, id);
+        let refused = poll(&mut world, sandbox);
+        assert_eq!(state(&world, sandbox), stopped(EndReason::FunctionChanged));
+        assert_eq!(world.got(refused), NOTHING, "the old code does not get the one that waits");
+    }
+    let fresh = launch(&mut world);
+    let got = poll(&mut world, &fresh);
+    assert_eq!(world.got(got), [waits]);
+}
+
+#[test]
+fn a_reload_ends_idle_sandboxes_and_starting_ones_once_they_ask() {
+    let (mut world, f) = (World::new(3), target("f", 1));
+    let (free, parked) = idle(&mut world, &f);
+    world.step(|core, now, _| core.reload("f", now));
+    assert_eq!(state(&world, &free), stopped(EndReason::FunctionChanged));
+    assert_eq!(world.book.lock().unwrap().hung_up, [parked]);
+
+    let id = world.invoke(&f);
+    let starting = launch(&mut world);
+    world.step(|core, now, _| core.reload("f", now));
+    let refused = poll(&mut world, &starting);
+    assert_eq!(world.got(refused), NOTHING, "it may have read the old files");
+    // One that was only ordered reads the new ones, however often they change before.
+    world.step(|core, now, _| core.reload("f", now));
+    let fresh = launch(&mut world);
+    let got = poll(&mut world, &fresh);
+    assert_eq!(world.got(got), [id]);
+}
+
+#[test]
 fn a_deleted_function_ends_and_may_come_again() {
     let (mut world, f) = (World::new(2), target("f", 1));
     let (sandbox, id, _) = busy(&mut world, &f);

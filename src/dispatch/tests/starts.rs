@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::dispatch::core::Core;
+use crate::dispatch::invocation::Refusal;
 use crate::dispatch::world::target;
 use crate::sandbox::state::EndReason;
 
@@ -158,7 +159,7 @@ fn a_failed_start_fails_one_who_waits_and_leaves_its_room() {
     let (mut world, f, g) = (World::new(2), target("f", 1), target("g", 1));
     let failed = world.invoke(&f);
     let start = world.begin().unwrap();
-    let why = "disk full".to_owned();
+    let why = Refusal::NoSandbox("disk full".to_owned());
     assert!(world.step(|core, now, _| core.start_failed(start, why, now)));
     busy(&mut world, &g);
     assert_eq!(world.outcome(failed), "Refused(NoSandbox(\"disk full\"))");
@@ -174,7 +175,8 @@ fn a_start_that_fails_after_its_runtime_came_loses_no_reply() {
     let got = world.poll(address).unwrap();
     world.deliver_all();
     assert_eq!(world.got(got), [id]);
-    world.step(|core, now, _| core.start_failed(start, "timed out".to_owned(), now));
+    let why = Refusal::NoSandbox("timed out".to_owned());
+    world.step(|core, now, _| core.start_failed(start, why, now));
     assert_eq!(world.outcome(id), "Refused(NoSandbox(\"timed out\"))");
     assert!(world.core.sandboxes.is_empty());
 }
