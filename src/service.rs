@@ -27,8 +27,9 @@ use crate::logs::{LogError, LogLimits, LogStore};
 use crate::observe::host::Memory;
 use crate::observe::metrics::Metrics;
 use crate::package::s3::S3;
-use crate::package::{Builder, Files, PackageError, Packages};
+use crate::package::{Builder, Directories, Files, PackageError, Packages};
 use crate::sandbox::adoption::Adoption;
+use crate::sandbox::hot_reload::HotReload;
 use crate::sandbox::launcher::{Common, Launcher, Threads};
 use crate::sandbox::network::{Home, NetworkError, SandboxNetwork, Wanted};
 use crate::sandbox::slots::Slots;
@@ -49,6 +50,8 @@ pub enum StartError {
     Packages(PackageError),
     Logs(LogError),
     Queue(QueueError),
+    /// The kernel watches no files for hot reload.
+    HotReload(io::Error),
     Listen {
         address: SocketAddr,
         source: io::Error,
@@ -73,6 +76,11 @@ impl fmt::Display for StartError {
             }
             StartError::Logs(error) => write!(f, "cannot open the {error}"),
             StartError::Queue(error) => write!(f, "{error}"),
+            StartError::HotReload(error) => write!(
+                f,
+                "cannot watch files for hot reload: {error}; raise fs.inotify.max_user_instances, \
+                 or leave development.hot_reload_paths empty"
+            ),
             StartError::Http(error) => write!(f, "{error}"),
             StartError::NotOnTheHostsNetwork(gateway) => write!(
                 f,
@@ -122,6 +130,7 @@ impl std::error::Error for StartError {
             StartError::Queue(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. }
+            | StartError::HotReload(source)
             | StartError::Thread(source)
             | StartError::Memory(source) => Some(source),
             StartError::NotOnTheHostsNetwork(_) => None,
@@ -222,10 +231,13 @@ impl Service {
             &config.docker.container_prefix,
             config.docker.network_slots,
         );
+        let directories = Directories::new(config.development.hot_reload_paths.clone());
+        let hot_reload = HotReload::start(directories.clone(), dispatcher.clone())
+            .map_err(StartError::HotReload)?;
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
-            builder.clone(),
+            (builder.clone(), hot_reload),
             common,
             home,
             slots.clone(),
@@ -268,6 +280,7 @@ impl Service {
             packages,
             files,
             logs,
+            directories,
             s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
             queue: queue.clone(),

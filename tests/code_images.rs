@@ -81,7 +81,7 @@ impl Place {
 
     fn image(&self, layers: &[Digest], entries: &[ZipEntry]) -> CodeImage {
         let code = self.files.put(&zip(entries)).unwrap();
-        CodeImage { base: self.base.clone(), layers: layers.to_vec(), code }
+        CodeImage { base: self.base.clone(), layers: layers.to_vec(), code: Some(code) }
     }
 
     fn container(&mut self, name: &str, image: &str, labels: BTreeMap<String, String>) -> String {
@@ -222,7 +222,7 @@ fn layers_are_merged_in_their_order() {
 #[test]
 fn a_failure_leaves_neither_an_image_nor_a_container() {
     let Some(place) = Place::new() else { return };
-    let lost = CodeImage { code: Digest::of(b"gone"), ..place.image(&[], &code()) };
+    let lost = CodeImage { code: Some(Digest::of(b"gone")), ..place.image(&[], &code()) };
     assert!(matches!(place.images.ensure(&lost, &|_| ()), Err(PackageError::Lost { .. })));
     // The archive is cut off in the middle of a file.
     let large = vec![7; 3_000_000];

@@ -34,6 +34,8 @@ pub enum Surface {
     Control,
     /// CloudWatch Logs.
     Logs,
+    /// Files of this host as a function's code, where an operation of `Control` asks for that.
+    HostFiles,
     Invoke,
     /// The operator's view of the asynchronous queue, and what it can change.
     Queue,
@@ -55,7 +57,12 @@ pub fn verdict(peer: Peer, surface: Surface) -> Verdict {
         (_, Peer::Loopback) => Verdict::Allowed,
         (Surface::Runtime, Peer::Remote(_)) => Verdict::IfSandbox,
         (
-            Surface::Observe | Surface::Control | Surface::Logs | Surface::Invoke | Surface::Queue,
+            Surface::Observe
+            | Surface::Control
+            | Surface::HostFiles
+            | Surface::Logs
+            | Surface::Invoke
+            | Surface::Queue,
             Peer::Remote(_),
         ) => Verdict::Denied,
     }
@@ -80,6 +87,7 @@ mod tests {
             (Runtime, Verdict::Allowed, Verdict::IfSandbox),
             (Control, Verdict::Allowed, Verdict::Denied),
             (Logs, Verdict::Allowed, Verdict::Denied),
+            (HostFiles, Verdict::Allowed, Verdict::Denied),
             (Invoke, Verdict::Allowed, Verdict::Denied),
             (Queue, Verdict::Allowed, Verdict::Denied),
         ];

@@ -81,7 +81,7 @@ pub(super) fn configuration<'a>(
         states: States::default(),
         package_type: match function.code {
             Code::Image { .. } => "Image",
-            Code::Zip { .. } => "Zip",
+            Code::Zip { .. } | Code::Directory { .. } => "Zip",
         },
         image_config_response: function.image_config.as_ref().map(|config| ImageConfigResponse {
             image_config: ImageConfig {

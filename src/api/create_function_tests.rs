@@ -31,6 +31,7 @@ impl Accept for AcceptAll {
                 Code::Zip { sha256_hex: "00ff10".to_owned(), size: bytes.len() as u64 }
             }
             NewCode::S3 { .. } => Code::Zip { sha256_hex: "00".to_owned(), size: 0 },
+            NewCode::Directory(path) => Code::Directory { path },
         })
     }
 

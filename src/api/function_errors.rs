@@ -45,6 +45,10 @@ impl From<FunctionError> for AwsError {
                 "CodeSHA256 ({asked}) is different from current CodeSHA256 in $LATEST ({latest}). \
                  Please try again with the CodeSHA256 in $LATEST."
             )),
+            FunctionError::NotPublishable => invalid(
+                "A hot-reload function cannot be published: its files may change at any time, and \
+                 a version's code never does. Update the function's code to a zip package first.",
+            ),
             FunctionError::NotReady { state } => conflict(format!(
                 "The operation cannot be performed at this time. The function is currently in the \
                  following state: {state}"

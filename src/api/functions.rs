@@ -116,6 +116,12 @@ pub(super) fn get_function(
                 image_uri: None,
                 resolved_image_uri: None,
             },
+            Code::Directory { path } => FunctionCodeLocation {
+                repository_type: "S3",
+                location: Some(format!("file://{path}")),
+                image_uri: None,
+                resolved_image_uri: None,
+            },
         },
         tags: &function.tags,
     })

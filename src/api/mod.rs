@@ -57,7 +57,7 @@ use crate::logs::LogStore;
 use crate::observe::metrics::Metrics;
 use crate::observe::time;
 use crate::package::s3::S3;
-use crate::package::{Files, Packages};
+use crate::package::{Directories, Files, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::slots::Slots;
 use crate::sandbox::watcher::EngineHealth;
@@ -96,6 +96,7 @@ pub struct Parts {
     pub packages: Packages,
     pub files: Files,
     pub logs: LogStore,
+    pub directories: Directories,
     pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
     pub queue: Arc<Queue>,
@@ -115,6 +116,7 @@ pub struct Api {
     packages: Packages,
     files: Files,
     logs: LogStore,
+    directories: Directories,
     s3: S3,
     dispatcher: Arc<Dispatcher>,
     queue: Arc<Queue>,
@@ -147,6 +149,7 @@ impl Api {
             packages: parts.packages,
             files: parts.files,
             logs: parts.logs,
+            directories: parts.directories,
             s3: parts.s3,
             dispatcher: parts.dispatcher,
             queue: parts.queue,

@@ -1,4 +1,4 @@
-//! The code that a request brings: an image, a package, or where a package is.
+//! The code that a request brings: an image, a package, or where a package or its files are.
 //!
 //! It only sorts the members and checks their form; nothing is fetched, unpacked or stored here.
 
@@ -22,8 +22,17 @@ const BUCKET_PATTERN: &str = r"[0-9A-Za-z\.\-_]*(?<!\.)";
 pub(super) enum NewCode {
     Image(String),
     Zip(Vec<u8>),
-    S3 { bucket: String, key: String, version: Option<String> },
+    S3 {
+        bucket: String,
+        key: String,
+        version: Option<String>,
+    },
+    /// A directory of this host by its path, whatever that may be.
+    Directory(String),
 }
+
+/// The bucket that stands for this host's directories, as in LocalStack.
+pub(super) const HOT_RELOAD: &str = "hot-reload";
 
 /// The model's constraints on the members.
 pub(super) fn check_model(code: &FunctionCode, field: &str, found: &mut Violations) {
@@ -79,6 +88,10 @@ pub(super) fn zip(code: FunctionCode) -> Result<NewCode, AwsError> {
         )),
         (Some(text), None) => decode(&text).map(NewCode::Zip),
         (None, None) => match (code.s3_bucket, code.s3_key) {
+            (Some(bucket), Some(_)) if bucket == HOT_RELOAD && code.s3_object_version.is_some() => {
+                Err(invalid("Please don't provide S3ObjectVersion with S3Bucket hot-reload."))
+            }
+            (Some(bucket), Some(key)) if bucket == HOT_RELOAD => Ok(NewCode::Directory(key)),
             (Some(bucket), Some(key)) => {
                 Ok(NewCode::S3 { bucket, key, version: code.s3_object_version })
             }
@@ -133,6 +146,8 @@ mod tests {
         let version = Some("v".to_owned());
         let expected = NewCode::S3 { bucket: "bkt".to_owned(), key: "k".to_owned(), version };
         assert_eq!(zip(code(s3)).unwrap(), expected);
+        let here = zip(code(serde_json::json!({"S3Bucket": "hot-reload", "S3Key": "/d"}))).unwrap();
+        assert_eq!(here, NewCode::Directory("/d".to_owned()));
         let found = image(code(serde_json::json!({"ImageUri": "i:1"}))).unwrap();
         assert_eq!(found, NewCode::Image("i:1".to_owned()));
     }
@@ -145,6 +160,9 @@ mod tests {
         assert_eq!(refused(serde_json::json!({"S3Bucket": "bkt"})), source);
         assert!(refused(serde_json::json!({"ZipFile": "", "S3Key": "k"})).contains("other Func"));
         assert!(refused(serde_json::json!({"ImageUri": "i"})).contains("don't provide ImageUri"));
+        let version =
+            serde_json::json!({"S3Bucket": "hot-reload", "S3Key": "/d", "S3ObjectVersion": "v"});
+        assert!(refused(version).contains("S3ObjectVersion"));
         assert!(refused(serde_json::json!({"ZipFile": "%"})).contains("not base64"));
     }
 

@@ -62,12 +62,12 @@ impl CodeUpdate {
                 ));
             }
             Code::Image { .. } => new_code::image(code)?,
-            Code::Zip { .. } if code.image_uri.is_some() => {
+            Code::Zip { .. } | Code::Directory { .. } if code.image_uri.is_some() => {
                 return Err(invalid(
                     "Please don't provide ImageUri when updating a function with packageType Zip.",
                 ));
             }
-            Code::Zip { .. } => new_code::zip(code)?,
+            Code::Zip { .. } | Code::Directory { .. } => new_code::zip(code)?,
         };
         Ok(AcceptedCode { code: accept.code(code)?, architecture: self.architecture })
     }
@@ -141,12 +141,12 @@ impl ConfigurationUpdate {
                      PackageType is Image.",
                 ));
             }
-            Code::Zip { .. } if request.image_config.is_some() => {
+            Code::Zip { .. } | Code::Directory { .. } if request.image_config.is_some() => {
                 return Err(invalid(
                     "ImageConfig is not supported for functions with PackageType Zip.",
                 ));
             }
-            Code::Image { .. } | Code::Zip { .. } => {}
+            Code::Image { .. } | Code::Zip { .. } | Code::Directory { .. } => {}
         }
         let mut changed = Function { last_modified_ms: context.now_ms(), ..function.clone() };
         let number = |value: Option<i64>| value.and_then(|value| u32::try_from(value).ok());

@@ -451,6 +451,7 @@ fn refused(refusal: &Refusal) -> String {
         Refusal::MemoryLimit => "throttled: no memory for another sandbox is left",
         Refusal::NoRuntime => "throttled: no runtime of the function came to take it",
         Refusal::NoSandbox(why) => return format!("no sandbox: {why}"),
+        Refusal::NoCode(why) => return why.clone(),
         Refusal::FunctionGone => "the function was deleted or changed meanwhile",
         Refusal::ShuttingDown => "the service is shutting down",
     }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a `Config` is complete and within its ranges, so nobody checks it again; each key's
 //! unit is in its name; an unknown key is an error. Nothing here knows how another folder works, and
-//! nothing but `load` does I/O (and `aws`, which reads the files of secrets). The environment goes over the file, the file over the defaults.
+//! nothing but `load` does I/O (and `aws`, which reads the files of secrets, and `development`, which
+//! looks up directories). The environment goes over the file, the file over the defaults.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub mod arguments;
 mod asynchronous;
 mod aws;
+mod development;
 mod error;
 mod ranges;
 mod raw;
@@ -23,6 +25,7 @@ mod validate;
 
 pub use asynchronous::{Asynchronous, Webhook};
 pub use aws::{Aws, Credentials, Endpoint, Secret};
+pub use development::Development;
 pub use error::{ConfigError, Place};
 pub use runtimes::Runtimes;
 pub use subnet::Subnet;
@@ -47,6 +50,7 @@ pub struct Config {
     pub asynchronous: Asynchronous,
     pub runtimes: Runtimes,
     pub aws: Aws,
+    pub development: Development,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -76,6 +76,7 @@ sections! {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,
         function_access_key_id, function_secret_access_key_file,
     }
+    development: RawDevelopment { hot_reload_paths }
 }
 
 /// A text with the name of the file that it comes from, for the places in errors.

@@ -1,6 +1,6 @@
 //! Raw values -> `Config`: each value is checked against its range or rule, missing ones become
 //! defaults, the environment goes last. It does no I/O but asks how many CPUs there are
-//! (and `aws` reads the files of secrets).
+//! (and `aws` reads the files of secrets, `development` looks up directories).
 
 use std::thread;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
 use super::{
     Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous, aws,
-    runtimes, text,
+    development, runtimes, text,
 };
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
@@ -75,6 +75,7 @@ pub(super) fn config(
         asynchronous: asynchronous::asynchronous(&check, &raw.asynchronous, most)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
+        development: development::development(&check, &raw.development)?,
     };
     override_by(env, &mut config)?;
     Ok(config)
@@ -249,6 +250,25 @@ impl Check<'_> {
             Some(value) => Ok(Some(value)),
             None => Err(self.refuse(setting, key, allowed)),
         }
+    }
+
+    /// A list of texts; what is wrong with one is told of that one.
+    pub(super) fn texts<T>(
+        &self,
+        key: &str,
+        setting: &Option<Setting>,
+        allowed: &str,
+        max: usize,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Some(setting) = setting else { return Ok(Vec::new()) };
+        let list = setting.get_ref().as_array().filter(|list| list.len() <= max);
+        let list = list.ok_or_else(|| self.refuse(setting, key, allowed))?;
+        let one = |item: &Setting<'_>| {
+            let text = item.get_ref().as_str();
+            text.and_then(&parse).ok_or_else(|| self.refuse(item, key, allowed))
+        };
+        list.iter().map(one).collect()
     }
 }
 

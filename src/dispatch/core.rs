@@ -153,6 +153,8 @@ pub(super) struct Pool {
     pub(super) retired: bool,
     /// How often the files that its sandboxes run have changed under the same revision.
     pub(super) reload: u64,
+    /// When they did so last; the pool's beginning if never.
+    pub(super) reloaded: Instant,
     /// When a runtime that nobody here started was last heard of.
     pub(super) heard: Instant,
 }
@@ -299,6 +301,7 @@ impl Core {
             stopping: 0,
             retired: false,
             reload: 0,
+            reloaded: now,
             heard: now,
         };
         self.pools.insert(id, pool);

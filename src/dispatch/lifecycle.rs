@@ -282,11 +282,12 @@ impl Core {
     }
 
     /// The files that a function's sandboxes run have changed: idle ones end, the others when they
-    /// are done or have initialized, and whoever waits gets new ones.
+    /// are done, and who comes from here on gets new ones.
     pub(super) fn reload(&mut self, key: &str, now: Instant) {
         let Some(&pool) = self.pool_of.get(key) else { return };
         if let Some(of) = self.pools.get_mut(&pool) {
             of.reload += 1;
+            of.reloaded = now;
         }
         self.end_idle(pool, EndReason::FunctionChanged, now);
     }

@@ -205,11 +205,14 @@ impl Core {
     fn settle(&mut self, id: SandboxId, pool: PoolId, now: Instant, wall: SystemTime) {
         let Some(of) = self.pools.get_mut(&pool) else { return };
         of.heard = now;
-        let current = self
-            .sandboxes
-            .get(&id)
-            .is_some_and(|s| s.origin != Origin::Managed || of.is_current(s));
-        if !current || of.retired {
+        let Some(sandbox) = self.sandboxes.get(&id) else { return };
+        let current = sandbox.origin != Origin::Managed || of.is_current(sandbox);
+        // Files that change all the time would outdate each sandbox while it initializes: such a
+        // one serves who has waited since before they did, or nobody would ever be served.
+        let owed = sandbox.served == 0
+            && sandbox.target.same_revision(&of.target)
+            && of.waiting.front().is_some_and(|first| first.received < of.reloaded);
+        if !(current || owed) || of.retired {
             self.end(id, EndReason::FunctionChanged, None, now);
             self.advance(pool, now, wall);
             return;

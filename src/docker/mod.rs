@@ -41,7 +41,7 @@ pub use images::{Image, ImageSummary};
 pub use ipv4net::{Ipv4Net, ParseNetError};
 pub use logs::LogQuery;
 pub use networks::{Network, NetworkSpec};
-pub use spec::{ContainerSpec, LogDriver, NetworkMode};
+pub use spec::{ContainerSpec, LogDriver, NetworkMode, ReadOnlyMount};
 pub use stats::Stats;
 pub use system::{ApiVersion, EngineInfo, EngineVersion};
 pub use tar::{TarEntry, TarWriter};

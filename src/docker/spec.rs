@@ -31,6 +31,13 @@ pub struct LogDriver {
     pub options: BTreeMap<String, String>,
 }
 
+/// A directory of the Engine's host in a container. The Engine refuses a source that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadOnlyMount {
+    pub source: String,
+    pub target: String,
+}
+
 /// A container to create. The default adds nothing to the image and limits nothing, but never
 /// restarts: whoever starts containers by this client decides about that.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +60,8 @@ pub struct ContainerSpec {
     pub read_only_root: bool,
     /// Mount point to options, as `/tmp` to `rw,exec,size=512m`; without `exec` it is `noexec`.
     pub tmpfs: BTreeMap<String, String>,
+    /// Directories of the host, seen read-only and without what is mounted below them.
+    pub mounts: Vec<ReadOnlyMount>,
     /// Memory, with swap off. The Engine refuses less than 6 MB.
     pub memory_bytes: Option<u64>,
     /// Billionths of a CPU. The Engine refuses more than its host has.
@@ -128,6 +137,16 @@ impl ContainerSpec {
         );
         set("ExtraHosts", (!self.extra_hosts.is_empty()).then(|| json!(self.extra_hosts)));
         set("Tmpfs", (!self.tmpfs.is_empty()).then(|| json!(self.tmpfs)));
+        // Not as `Binds`, which make a source that is missing. Read-only is a mount, and not those
+        // below it.
+        let mount = |mount: &ReadOnlyMount| {
+            let ReadOnlyMount { source, target } = mount;
+            let options = json!({ "NonRecursive": true });
+            json!({ "Type": "bind", "Source": source, "Target": target, "ReadOnly": true,
+                "BindOptions": options })
+        };
+        let mounts: Vec<Value> = self.mounts.iter().map(mount).collect();
+        set("Mounts", (!mounts.is_empty()).then_some(Value::Array(mounts)));
         set("Memory", self.memory_bytes.map(|v| json!(v)));
         // Memory and swap together: equal means no swap, and -1 would mean swap without limit.
         set("MemorySwap", self.memory_bytes.map(|v| json!(v)));
@@ -161,7 +180,9 @@ mod tests {
             assert!(body.get(key).is_none(), "{key}");
         }
         let host = &body["HostConfig"];
-        for key in ["Memory", "MemorySwap", "NanoCpus", "CapDrop", "NetworkMode", "LogConfig"] {
+        for key in
+            ["Mounts", "Memory", "MemorySwap", "NanoCpus", "CapDrop", "NetworkMode", "LogConfig"]
+        {
             assert!(host.get(key).is_none(), "{key}");
         }
         assert_eq!(host["RestartPolicy"]["Name"], "no");
@@ -186,6 +207,17 @@ mod tests {
         let joined = body(NetworkMode::Container("c1".to_owned()));
         assert_eq!(joined["HostConfig"]["NetworkMode"], "container:c1");
         assert_eq!(body(NetworkMode::None)["HostConfig"]["NetworkMode"], "none");
+    }
+
+    #[test]
+    fn a_mount_is_read_only_whatever_is_mounted_below_it() {
+        let mounts = vec![ReadOnlyMount { source: "/s".to_owned(), target: "/t".to_owned() }];
+        let host = &ContainerSpec { mounts, ..ContainerSpec::default() }.body()["HostConfig"];
+        assert!(host.get("Binds").is_none());
+        let mount = &host["Mounts"][0];
+        assert_eq!((&mount["Type"], &mount["Source"]), (&json!("bind"), &json!("/s")));
+        assert_eq!((&mount["Target"], &mount["ReadOnly"]), (&json!("/t"), &json!(true)));
+        assert_eq!(mount["BindOptions"]["NonRecursive"], true);
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub enum FunctionError {
         asked: String,
         latest: String,
     },
+    /// A version's code never changes, and that of a directory may at any time.
+    NotPublishable,
     /// Not while the function is in this state.
     NotReady {
         state: &'static str,
@@ -98,6 +100,9 @@ impl fmt::Display for FunctionError {
             FunctionError::OtherRevision => f.write_str("the revision is not the latest one"),
             FunctionError::OtherCode { asked, latest } => {
                 write!(f, "the code is {latest:?} and not {asked:?}")
+            }
+            FunctionError::NotPublishable => {
+                f.write_str("a function whose code is a directory has no versions")
             }
             FunctionError::NotReady { state } => write!(f, "the function is {state}"),
             FunctionError::UpdateInProgress { arn } => write!(f, "{arn:?} is being updated"),

@@ -87,7 +87,12 @@ pub enum Code {
     },
     /// A checked zip package, kept by its content.
     Zip { sha256_hex: String, size: u64 },
+    /// A directory of this host, mounted as it is (hot reload): its path without symbolic links.
+    Directory { path: String },
 }
+
+/// What stands for the hash of files that may change at any time; LocalStack's word for it.
+const NO_HASH: &str = "hot-reloading-hash-not-available";
 
 impl Code {
     /// `CodeSha256` and `CodeSize`. What an image is, its preparation finds out.
@@ -95,6 +100,7 @@ impl Code {
         match self {
             Code::Image { .. } => (String::new(), 0),
             Code::Zip { sha256_hex, size } => (base64_of_hex(sha256_hex), *size),
+            Code::Directory { .. } => (NO_HASH.to_owned(), 0),
         }
     }
 }
@@ -182,7 +188,7 @@ impl Function {
     }
 
     /// The image to start: by its id once it is known, so that a tag which moves later changes no
-    /// function. `None` for a zip package that is not prepared.
+    /// function. `None` for what is no image by itself and is not prepared.
     pub fn image_reference(&self) -> Option<String> {
         if !self.image_id.is_empty() {
             return Some(format!("sha256:{}", self.image_id));
@@ -190,7 +196,7 @@ impl Function {
         match &self.code {
             Code::Image { uri, .. } if self.code_sha256.is_empty() => Some(uri.clone()),
             Code::Image { .. } => Some(format!("sha256:{}", self.code_sha256)),
-            Code::Zip { .. } => None,
+            Code::Zip { .. } | Code::Directory { .. } => None,
         }
     }
 
@@ -438,6 +444,20 @@ pub(crate) mod tests {
         assert_eq!((ready.code_sha256.as_str(), ready.code_size), ("AP8Q", 7));
         assert_eq!(function.image_reference(), None);
         assert_eq!(ready.image_reference().as_deref(), Some("sha256:ab12"));
+    }
+
+    #[test]
+    fn a_directory_has_no_hash_and_an_image_once_it_is_prepared() {
+        let mut function = sample("f");
+        function.set_code(Code::Directory { path: "/src".to_owned() });
+        let hash = "hot-reloading-hash-not-available";
+        assert_eq!((function.code_sha256.as_str(), function.code_size), (hash, 0));
+        assert_eq!(function.image_reference(), None);
+        let ready = function.after(&ready()).unwrap();
+        assert_eq!((ready.code_sha256.as_str(), ready.code_size), (hash, 0));
+        assert_eq!(ready.image_reference().as_deref(), Some("sha256:ab12"));
+        let stored = serde_json::to_string(&ready).unwrap();
+        assert_eq!(serde_json::from_str::<Function>(&stored).unwrap(), ready);
     }
 
     #[test]

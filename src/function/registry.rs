@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use self::view::View;
 use super::error::FunctionError;
-use super::model::Function;
+use super::model::{Code, Function};
 use super::name::{FunctionRef, Place, Qualifier};
 use super::state::{LastUpdate, State, Step};
 use super::store::{Change, Store};
@@ -222,6 +222,7 @@ impl Registry {
             let entry = view.entry(region, name).ok_or_else(|| self.no_function(region, name))?;
             (entry.latest.clone(), entry.versions.get(&entry.latest.last_version).cloned())
         };
+        check_publishable(&latest)?;
         self.check_changeable(&latest, wanted.revision_id.as_deref())?;
         // After a failed update the function still runs, but not what would be published.
         if matches!(latest.state, State::Failed { .. })
@@ -331,6 +332,9 @@ impl Registry {
         mut latest: Function,
         publish: bool,
     ) -> Result<Written, FunctionError> {
+        if publish {
+            check_publishable(&latest)?;
+        }
         let published = publish.then(|| Arc::new(latest.published(None)));
         latest.last_version += u64::from(publish);
         let latest = Arc::new(latest);
@@ -382,6 +386,14 @@ impl Registry {
 
     fn write(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a version can be made of this function at all.
+pub fn check_publishable(function: &Function) -> Result<(), FunctionError> {
+    match function.code {
+        Code::Directory { .. } => Err(FunctionError::NotPublishable),
+        Code::Image { .. } | Code::Zip { .. } => Ok(()),
     }
 }
 

@@ -45,8 +45,8 @@ impl Builder {
         self.runtimes.image(function.runtime.as_deref()?)
     }
 
-    /// The image of a zip function, which is built unless the Engine has it. Blocks, and tells how
-    /// far it is.
+    /// The image of a zip function, or below a mounted directory, which is built unless the Engine
+    /// has it. Blocks, and tells how far it is.
     pub fn ensure(&self, function: &Function, told: Told<'_>) -> Result<Image, PackageError> {
         let image = self.code_image(function)?;
         let ensured = self.images.ensure(&image, told)?;
@@ -68,10 +68,9 @@ impl Builder {
         for hex in layers {
             packages.insert(digest(hex)?);
         }
-        for function in functions.iter().filter(|f| matches!(f.code, Code::Zip { .. })) {
+        for function in functions.iter().filter(|f| !matches!(f.code, Code::Image { .. })) {
             let image = self.code_image(function)?;
-            packages.insert(image.code);
-            packages.extend(&image.layers);
+            packages.extend(image.layers.iter().chain(&image.code));
             // Without its base the tag is not known, so nothing is removed then.
             tags.insert(self.images.tag(&image)?);
         }
@@ -85,8 +84,12 @@ impl Builder {
 
     fn code_image(&self, function: &Function) -> Result<CodeImage, PackageError> {
         let runtime = || function.runtime.clone().unwrap_or_default();
-        let Code::Zip { sha256_hex, .. } = &function.code else {
-            return Err(PackageError::BaseMissing { image: function.name.clone() });
+        let code = match &function.code {
+            Code::Zip { sha256_hex, .. } => Some(digest(sha256_hex)?),
+            Code::Directory { .. } => None,
+            Code::Image { uri, .. } => {
+                return Err(PackageError::BaseMissing { image: uri.clone() });
+            }
         };
         let base = self.base(function);
         let base = base.ok_or_else(|| PackageError::BaseMissing { image: runtime() })?;
@@ -97,7 +100,7 @@ impl Builder {
                 .iter()
                 .map(|l| digest(&l.sha256_hex))
                 .collect::<Result<_, _>>()?,
-            code: digest(sha256_hex)?,
+            code,
         })
     }
 }

@@ -49,8 +49,8 @@ pub struct CodeImage {
     pub base: String,
     /// The zips of the layers; a later one's files replace those of an earlier one.
     pub layers: Vec<Digest>,
-    /// The zip of the code.
-    pub code: Digest,
+    /// The zip of the code. None: the code is mounted.
+    pub code: Option<Digest>,
 }
 
 /// The images of code on one Engine.
@@ -93,7 +93,7 @@ impl CodeImages {
         Ok(removed)
     }
 
-    /// The tag of an image of code, there or not.
+    /// The tag of an image of code, there or not; the base's name where nothing goes on top.
     pub fn tag(&self, image: &CodeImage) -> Result<String, PackageError> {
         let missing = || PackageError::BaseMissing { image: image.base.clone() };
         let base = self.engine.image(&image.base)?.ok_or_else(missing)?;
@@ -224,7 +224,8 @@ impl CodeImages {
     ) -> Result<(), PackageError> {
         let mut tar = TarWriter::new(BufWriter::with_capacity(64 * 1024, writer));
         let layers = image.layers.iter().map(|digest| (digest, "opt"));
-        for (index, (digest, prefix)) in layers.chain([(&image.code, "var/task")]).enumerate() {
+        let code = image.code.iter().map(|code| (code, "var/task"));
+        for (index, (digest, prefix)) in layers.chain(code).enumerate() {
             part.store(index, Ordering::Relaxed);
             let zip = self.files.read(digest)?;
             Archive::parse(&zip, &Limits::FETCHED)?.write_tar(prefix, &mut tar)?;
@@ -268,9 +269,12 @@ fn progress(part: usize, layers: usize, sent: u64) -> String {
 }
 
 fn tag(base_id: &str, image: &CodeImage) -> String {
+    if image.layers.is_empty() && image.code.is_none() {
+        return image.base.clone(); // nothing goes on top of it
+    }
     let mut parts = vec![FORMAT.to_owned(), base_id.to_owned()];
     parts.extend(image.layers.iter().map(Digest::to_string));
-    parts.push(image.code.to_string());
+    parts.push(image.code.map_or_else(|| "mounted".to_owned(), |code| code.to_string()));
     let digest = Digest::of(parts.join("\n").as_bytes()).to_string();
     format!("{REPOSITORY}:{}", &digest[..32])
 }
@@ -313,17 +317,19 @@ mod tests {
             code,
         };
         let tags: BTreeSet<String> = [
-            tag("sha256:1", &image(&[a, b], c)),
-            tag("sha256:1", &image(&[b, a], c)),
-            tag("sha256:1", &image(&[a], c)),
-            tag("sha256:1", &image(&[], c)),
-            tag("sha256:1", &image(&[], a)),
-            tag("sha256:2", &image(&[a, b], c)),
+            tag("sha256:1", &image(&[a, b], Some(c))),
+            tag("sha256:1", &image(&[b, a], Some(c))),
+            tag("sha256:1", &image(&[a], Some(c))),
+            tag("sha256:1", &image(&[a, c], None)),
+            tag("sha256:1", &image(&[], Some(c))),
+            tag("sha256:1", &image(&[], Some(a))),
+            tag("sha256:2", &image(&[a, b], Some(c))),
         ]
         .into();
-        assert_eq!(tags.len(), 6);
+        assert_eq!(tags.len(), 7);
         assert!(tags.iter().all(|tag| tag.len() == REPOSITORY.len() + 1 + 32));
-        assert!(tags.contains(&tag("sha256:1", &image(&[a, b], c))));
+        assert!(tags.contains(&tag("sha256:1", &image(&[a, b], Some(c)))));
+        assert_eq!(tag("sha256:1", &image(&[], None)), "name");
     }
 
     #[test]

@@ -4,13 +4,15 @@
 //! of its runtime's by [`image`]; [`builder`] knows which images belong together, and [`prepare`]
 //! moves a function from Pending to Active. A function whose image is there is Active at once; else
 //! it is Pending while the image is pulled or built, and its state says how far that is. [`s3`]
-//! fetches packages. Nothing here knows an HTTP surface.
+//! fetches packages. [`directory`] says which directories of this host may be code as they are.
+//! Nothing here knows an HTTP surface.
 
 mod archive;
 #[cfg(test)]
 mod archive_tests;
 mod builder;
 mod digest;
+mod directory;
 pub mod elf;
 mod error;
 mod files;
@@ -26,6 +28,7 @@ mod zip_builder;
 pub use archive::{Archive, Limits};
 pub use builder::Builder;
 pub use digest::Digest;
+pub use directory::{Directories, DirectoryError};
 pub use error::{PackageError, Problem};
 pub use files::Files;
 pub use image::{CodeImage, CodeImages, Ensured, Told};

@@ -87,7 +87,9 @@ impl Packages {
             Ok(None) => {
                 let waiting = match &function.code {
                     Code::Image { uri, .. } => format!("Waiting for image {uri} to be pulled."),
-                    Code::Zip { .. } => "Waiting for the package's image to be built.".to_owned(),
+                    Code::Zip { .. } | Code::Directory { .. } => {
+                        "Waiting for the package's image to be built.".to_owned()
+                    }
                 };
                 set(registry, function, &Step::Progress(waiting));
                 if self.jobs.try_send((registry.clone(), function.clone())).is_err() {
@@ -109,7 +111,7 @@ impl Shop {
         let name = match (&function.code, &known) {
             (_, Some(reference)) => reference,
             (Code::Image { uri, .. }, None) => uri,
-            (Code::Zip { .. }, None) => return Ok(None),
+            (Code::Zip { .. } | Code::Directory { .. }, None) => return Ok(None),
         };
         match (self.engine.image(name), &function.code) {
             (Ok(None), Code::Image { uri, .. }) if !self.may_pull => {
@@ -138,7 +140,7 @@ impl Shop {
                 Ok(image) => ready(function, &image),
                 Err(step) => step,
             },
-            Code::Zip { .. } => self.build(registry, function),
+            Code::Zip { .. } | Code::Directory { .. } => self.build(registry, function),
         }
     }
 

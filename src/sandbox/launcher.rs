@@ -14,6 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 use uuid::Uuid;
 
 use super::frost::Ask;
+use super::hot_reload::HotReload;
 use super::network::{Home, NetworkError, is_address_taken, is_network_missing};
 use super::removal::Removal;
 use super::slot_table::{Left, Place};
@@ -24,7 +25,7 @@ use super::state::EndReason;
 use crate::dispatch::{Dispatcher, FrostOrder, Host, Refusal, StartOrder, StopOrder};
 use crate::docker::{Engine, EngineError, Image, NetworkMode};
 use crate::function::model::{Code, Function};
-use crate::package::Builder;
+use crate::package::{Builder, DirectoryError};
 
 /// How often a start is tried with another address when the Engine says that one is taken.
 const ADDRESS_TRIES: usize = 8;
@@ -42,6 +43,7 @@ pub struct Launcher {
     removal: Removal,
     dispatcher: Arc<Dispatcher>,
     builder: Arc<Builder>,
+    hot_reload: Arc<HotReload>,
     common: Common,
     home: Arc<Home>,
     slots: Arc<Slots>,
@@ -64,6 +66,8 @@ pub struct Threads {
 enum StartError {
     /// Dispatch does not want it any more.
     Unwanted,
+    /// The function's directory cannot be mounted: its deployer's affair, and not the Engine's.
+    NoCode(String),
     Failed(String),
     /// The Engine does not answer.
     Unreachable(String),
@@ -78,6 +82,12 @@ impl From<EngineError> for StartError {
     }
 }
 
+impl From<DirectoryError> for StartError {
+    fn from(error: DirectoryError) -> Self {
+        StartError::NoCode(error.to_string())
+    }
+}
+
 impl From<NetworkError> for StartError {
     fn from(error: NetworkError) -> Self {
         StartError::Failed(error.to_string())
@@ -85,11 +95,11 @@ impl From<NetworkError> for StartError {
 }
 
 impl Launcher {
-    /// Starts the threads, which end with the program.
+    /// Starts the threads, which end with the program. Code comes from the two beside each other.
     pub fn start(
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
-        builder: Arc<Builder>,
+        (builder, hot_reload): (Arc<Builder>, Arc<HotReload>),
         common: Common,
         home: Arc<Home>,
         slots: Arc<Slots>,
@@ -103,6 +113,7 @@ impl Launcher {
             engine,
             dispatcher,
             builder,
+            hot_reload,
             common,
             home,
             slots,
@@ -148,6 +159,10 @@ impl Launcher {
                 log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
             }
             Err(StartError::Unwanted) => self.dispatcher.removed(*sandbox),
+            Err(StartError::NoCode(why)) => {
+                log::warn!("sandbox {sandbox} of {} could not be started: {why}", target.key);
+                self.dispatcher.start_failed(*sandbox, Refusal::NoCode(why));
+            }
             Err(StartError::Failed(why) | StartError::Unreachable(why)) => {
                 log::error!("sandbox {sandbox} of {} could not be started: {why}", target.key);
                 self.dispatcher.start_failed(*sandbox, Refusal::NoSandbox(why));
@@ -174,9 +189,9 @@ impl Launcher {
                 }
                 alone
             }
-            Err(StartError::Unwanted) => {
+            Err(error @ (StartError::Unwanted | StartError::NoCode(_))) => {
                 self.slots.leave(sandbox, Left::Unused);
-                Err(StartError::Unwanted)
+                Err(error)
             }
             Err(StartError::Unreachable(why)) => {
                 self.slots.leave(sandbox, Left::Spoiled);
@@ -265,7 +280,10 @@ impl Launcher {
         let unique = Uuid::new_v4().simple().to_string();
         let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
         let now = SystemTime::now();
-        let spec = spec::container(&self.common, order, function, image, network, now);
+        let mut spec = spec::container(&self.common, order, function, image, network, now);
+        if let Code::Directory { path } = &function.code {
+            spec::mount_code(&mut spec, self.hot_reload.source(path, &target.key)?);
+        }
         let id = self.engine.create_container(&name, &spec).inspect_err(|error| {
             if error.is_not_found() {
                 self.forget_image(&spec.image);
@@ -290,8 +308,8 @@ impl Launcher {
         }
         let image = match (self.engine.image(&uri)?, &function.code) {
             (Some(image), _) => image,
-            // The Engine has lost it; the package is still there.
-            (None, Code::Zip { .. }) => self
+            // The Engine has lost it; what it is made of is still there.
+            (None, Code::Zip { .. } | Code::Directory { .. }) => self
                 .builder
                 .ensure(function, &|far| log::info!("function {}: {far}", function.name))
                 .map_err(|error| StartError::Failed(format!("{error} {}", error.cause())))?,

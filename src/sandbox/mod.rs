@@ -5,13 +5,14 @@
 //! ready for it (what they are is decided in [`slot_table`], what holds them is a [`holder`]),
 //! [`watcher`] hears of its death, [`adoption`] knows those that somebody else has started,
 //! [`frost`] whether an idle one is frozen, [`pressure`] when the host is short of memory,
-//! [`base_image`] is what a function without a base can be built on. Nothing here knows HTTP or an
-//! AWS shape.
+//! [`base_image`] is what a function without a base can be built on, [`hot_reload`] replaces those
+//! whose files change. Nothing here knows HTTP or an AWS shape.
 
 pub mod adoption;
 pub mod base_image;
 pub mod frost;
 mod holder;
+pub mod hot_reload;
 pub mod launcher;
 pub mod network;
 pub mod pressure;
@@ -20,6 +21,7 @@ mod slot_table;
 pub mod slots;
 mod spec;
 pub mod state;
+mod trees;
 pub mod watcher;
 
 /// Label of every container and network of the service: the id of its storage, so that two

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::config::Credentials;
 use crate::dispatch::{Kind, StartOrder};
-use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode};
+use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode, ReadOnlyMount};
 use crate::function::model::Function;
 use crate::observe::time::Civil;
 
@@ -100,6 +100,16 @@ pub(super) fn container(
         stop_signal: Some("SIGTERM".to_owned()),
         ..ContainerSpec::default()
     }
+}
+
+/// Where a function finds its code.
+const TASK_ROOT: &str = "/var/task";
+
+/// Has the container run what is in this directory of the host.
+pub(super) fn mount_code(spec: &mut ContainerSpec, source: String) {
+    spec.mounts.push(ReadOnlyMount { source, target: TASK_ROOT.to_owned() });
+    // As the images of packages have it.
+    spec.working_dir.get_or_insert_with(|| TASK_ROOT.to_owned());
 }
 
 /// One sandbox alone may use the CPU that the service allows; several at once share it in
@@ -255,6 +265,17 @@ mod tests {
         assert_eq!(with(Some("/e"), None), (words("/e"), words("app.handler")));
         assert_eq!(with(None, Some("b")), (None, words("b")));
         assert_eq!(with(Some("/e"), Some("b")), (words("/e"), words("b")));
+    }
+
+    #[test]
+    fn mounted_code_is_where_the_function_looks_for_it() {
+        let mut spec = spec(|_| ());
+        assert!(spec.mounts.is_empty());
+        mount_code(&mut spec, "/home/me/src".to_owned());
+        let mount =
+            ReadOnlyMount { source: "/home/me/src".to_owned(), target: "/var/task".to_owned() };
+        assert_eq!((&spec.mounts, spec.working_dir.as_deref()), (&vec![mount], Some("/var/task")));
+        assert!(spec.env.contains(&"LAMBDA_TASK_ROOT=/var/task".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::Call;
+use crate::access::{self, Peer, Surface, Verdict};
 use crate::api::Api;
 use crate::api::create_function::Accept;
 use crate::api::error::AwsError;
@@ -15,12 +17,12 @@ use crate::package::{Archive, Digest, Limits, PackageError, elf};
 /// Takes what a request brings for this service.
 pub(super) struct Accepted<'a> {
     pub(super) api: &'a Arc<Api>,
-    pub(super) region: &'a str,
+    pub(super) call: &'a Call,
 }
 
 impl Accept for Accepted<'_> {
     fn code(&self, code: NewCode) -> Result<Code, AwsError> {
-        accept_code(self.api, self.region, code)
+        accept_code(self.api, self.call, code)
     }
 
     fn layers(&self, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> {
@@ -28,16 +30,26 @@ impl Accept for Accepted<'_> {
     }
 }
 
-fn accept_code(api: &Api, region: &str, code: NewCode) -> Result<Code, AwsError> {
+fn accept_code(api: &Api, call: &Call, code: NewCode) -> Result<Code, AwsError> {
     let zip = match code {
         NewCode::Image(uri) => return Ok(Code::Image { uri, resolved_uri: None }),
         NewCode::Zip(zip) => zip,
         NewCode::S3 { bucket, key, version } => {
-            fetch(api, region, &bucket, &key, version.as_deref())?
+            fetch(api, &call.region, &bucket, &key, version.as_deref())?
         }
+        NewCode::Directory(path) => return directory(api, call, &path),
     };
     let digest = keep(api, &zip)?;
     Ok(Code::Zip { sha256_hex: digest.to_string(), size: zip.len() as u64 })
+}
+
+/// A directory of this host that may be mounted, for a caller who may have it mounted.
+fn directory(api: &Api, call: &Call, path: &str) -> Result<Code, AwsError> {
+    if access::verdict(Peer::of(call.peer), Surface::HostFiles) != Verdict::Allowed {
+        return Err(AwsError::new(403, "AccessDeniedException", access::DENIED));
+    }
+    let path = api.directories.resolve(path).map_err(|error| invalid(error.to_string()))?;
+    Ok(Code::Directory { path })
 }
 
 /// A package from the configured S3 endpoint.
@@ -101,12 +113,15 @@ fn accept_layers(api: &Api, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> 
 /// Lambda's limit on a function's code and its layers together.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 pub(super) fn check_together(api: &Api, function: &Function) -> Result<(), AwsError> {
-    let Code::Zip { sha256_hex, .. } = &function.code else { return Ok(()) };
     if function.layers.is_empty() {
         return Ok(()); // the code alone was checked when it came
     }
+    let code = match &function.code {
+        Code::Zip { sha256_hex, .. } => Some(sha256_hex),
+        Code::Image { .. } | Code::Directory { .. } => None,
+    };
     let mut bytes = 0;
-    for hex in function.layers.iter().map(|layer| &layer.sha256_hex).chain([sha256_hex]) {
+    for hex in function.layers.iter().map(|layer| &layer.sha256_hex).chain(code) {
         let digest = Digest::from_hex(hex).ok_or_else(|| AwsError::service("a bad digest"))?;
         let zip = api.files.read(&digest).map_err(refused)?;
         bytes += Archive::parse(&zip, &Limits::FETCHED).map_err(refused)?.unzipped_bytes();

@@ -164,6 +164,7 @@ mod tests {
             values: Vec::new(),
             query: Some(query.to_owned()),
             host: None,
+            peer: [127, 0, 0, 1].into(),
             region: "us-east-1".to_owned(),
             body: Vec::new().into(),
         }

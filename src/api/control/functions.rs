@@ -13,7 +13,7 @@ use crate::api::functions::{self, Context, ListQuery};
 use crate::api::update_function::{CodeUpdate, ConfigurationUpdate};
 use crate::function::model::Function;
 use crate::function::name::{FunctionRef, Qualifier};
-use crate::function::registry::Written;
+use crate::function::registry::{Written, check_publishable};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -70,7 +70,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
 fn create(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let context = call.context(api);
     let NewFunction { function, publish } =
-        create_function(&call.body, &context, &Accepted { api, region: &call.region })?;
+        create_function(&call.body, &context, &Accepted { api, call })?;
     check_together(api, &function)?;
     let Written { latest, published } = api.registry.create(function, publish)?;
     let answer = functions::changed(published.as_ref().unwrap_or(&latest), &context)?;
@@ -86,9 +86,12 @@ fn update_code(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     let (publish, dry_run, revision) = (update.publish, update.dry_run, update.revision_id.clone());
     let latest = latest(api, &context, &name)?;
     api.registry.check_changeable(&latest, revision.as_deref())?;
-    let code = update.accept(&latest, &Accepted { api, region: &call.region })?;
+    let code = update.accept(&latest, &Accepted { api, call })?;
     if dry_run {
         let would_be = code.apply(&latest, &context);
+        if publish {
+            check_publishable(&would_be)?;
+        }
         // What an image would be is known once it is there.
         let shown = if would_be.code_sha256.is_empty() { &*latest } else { &would_be };
         return Ok(Answer::json(200, functions::changed(shown, &context)?));
@@ -106,8 +109,7 @@ fn update_configuration(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError>
     let context = call.context(api);
     let name = functions::whole_function(call.value(0), &context)?;
     let latest = latest(api, &context, &name)?;
-    let update =
-        ConfigurationUpdate::parse(&call.body, &context, &Accepted { api, region: &call.region })?;
+    let update = ConfigurationUpdate::parse(&call.body, &context, &Accepted { api, call })?;
     let revision = update.revision_id.clone();
     let change = |function: &Function| {
         let changed = update.apply(function, &context)?;

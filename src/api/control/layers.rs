@@ -198,6 +198,12 @@ fn accept_layer(api: &Api, region: &str, content: LayerContent) -> Result<LayerC
     let LayerContent { s3_bucket, s3_key, s3_object_version, zip_file } = content;
     let zip = match (zip_file, s3_bucket, s3_key) {
         (Some(text), None, None) => new_code::decode(&text)?,
+        (None, Some(bucket), _) if bucket == new_code::HOT_RELOAD => {
+            return Err(invalid(
+                "Hot reload is for functions only: a layer version never changes. Publish the \
+                 layer as a zip package, or have its files in the function's directory.",
+            ));
+        }
         (None, Some(bucket), Some(key)) => {
             code::fetch(api, region, &bucket, &key, s3_object_version.as_deref())?
         }

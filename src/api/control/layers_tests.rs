@@ -23,6 +23,7 @@ fn named(values: &[&str]) -> Call {
         values: values.iter().map(ToString::to_string).collect(),
         query: None,
         host: None,
+        peer: [127, 0, 0, 1].into(),
         region: "us-east-1".to_owned(),
         body: Vec::new().into(),
     }

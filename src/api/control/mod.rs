@@ -25,6 +25,7 @@ mod versions;
 pub(super) use self::provisioned::keep_promises;
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::AwsError;
@@ -113,6 +114,7 @@ pub(super) struct Call {
     values: Vec<String>,
     query: Option<String>,
     host: Option<String>,
+    pub(super) peer: IpAddr,
     pub(super) region: String,
     pub(super) body: Body,
 }
@@ -180,6 +182,7 @@ impl Api {
             values,
             query: request.head.query.map(str::to_owned),
             host: host(&request.head),
+            peer: request.head.peer.ip(),
             region: self.region(&request.head).to_owned(),
             body: request.body,
         };

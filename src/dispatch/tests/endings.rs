@@ -206,16 +206,42 @@ fn a_reload_ends_idle_sandboxes_and_starting_ones_once_they_ask() {
     assert_eq!(state(&world, &free), stopped(EndReason::FunctionChanged));
     assert_eq!(world.book.lock().unwrap().hung_up, [parked]);
 
-    let id = world.invoke(&f);
+    let before = world.invoke(&f);
     let starting = launch(&mut world);
+    answer_by_local(&mut world, before);
+    world.pass(ms(1));
     world.step(|core, now, _| core.reload("f", now));
+    let after = world.invoke(&f);
     let refused = poll(&mut world, &starting);
     assert_eq!(world.got(refused), NOTHING, "it may have read the old files");
     // One that was only ordered reads the new ones, however often they change before.
     world.step(|core, now, _| core.reload("f", now));
     let fresh = launch(&mut world);
     let got = poll(&mut world, &fresh);
-    assert_eq!(world.got(got), [id]);
+    assert_eq!(world.got(got), [after]);
+}
+
+#[test]
+fn files_that_change_during_every_start_keep_nobody_waiting() {
+    let (mut world, f) = (World::new(3), target("f", 1));
+    let id = world.invoke(&f);
+    let starting = launch(&mut world);
+    world.pass(ms(1));
+    world.step(|core, now, _| core.reload("f", now));
+    let got = poll(&mut world, &starting);
+    assert_eq!(world.got(got), [id], "it has waited since before");
+    let next = world.invoke(&f);
+    answer(&mut world, &starting, id);
+    let refused = poll(&mut world, &starting);
+    assert_eq!(state(&world, &starting), stopped(EndReason::FunctionChanged));
+    assert_eq!((world.got(refused), world.outcome(next).as_str()), (vec![], ""));
+}
+
+/// A process of the host takes the invocation that waits, and answers it.
+fn answer_by_local(world: &mut World, id: Uuid) {
+    world.poll_local(&crate::dispatch::world::runtimes_of("f"), 1);
+    world.deliver_all();
+    world.answer(Runtime::Local, id).unwrap();
 }
 
 #[test]

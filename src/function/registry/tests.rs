@@ -30,6 +30,27 @@ fn what_is_created_is_found_in_its_region_only() {
 }
 
 #[test]
+fn what_may_change_at_any_time_is_not_published() {
+    let registry = registry();
+    let mut function = sample("f");
+    function.set_code(Code::Directory { path: "/src".to_owned() });
+    let refused = |result: Result<_, FunctionError>| {
+        assert!(matches!(result.map(drop), Err(FunctionError::NotPublishable)));
+    };
+    refused(registry.create(function.clone(), true).map(|_| ()));
+    assert!(registry.latest(HERE, "f").is_none(), "nothing of it is kept");
+    registry.create(sample("f"), true).unwrap();
+    registry.set_state(&sample("f"), &ready()).unwrap();
+    let change = |_: &Function| Ok::<_, FunctionError>(function.clone());
+    refused(registry.update(HERE, "f", None, true, change).map(|_| ()));
+    assert!(matches!(registry.latest(HERE, "f").unwrap().code, Code::Image { .. }));
+    registry.update(HERE, "f", None, false, change).unwrap();
+    refused(registry.publish(HERE, "f", &Publication::default()).map(|_| ()));
+    let page = registry.versions(HERE, "f", None, 9).unwrap();
+    assert_eq!(page.items.len(), 2, "the version that there was before stays");
+}
+
+#[test]
 fn a_name_is_taken_once() {
     let registry = registry();
     registry.create(sample("f"), false).unwrap();
