@@ -2,20 +2,21 @@
 # Measures the service beside the floor (two bare HTTP exchanges), the bare Engine and, on demand,
 # its peers, in one run on one machine, and prints Markdown tables.
 #
-#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold]
+#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold] [--only-async]
 #
 #   --quick       fewer and shorter rounds: for a look, not for a record
 #   --peers       also AWS's Runtime Interface Emulator and `cargo lambda watch`, from PyPI
 #   --pinned      the warm table once more with everything on CPU 1, where figures repeat best
 #   --no-service  floor and peers only
 #   --no-cold     no cold starts: no Docker Engine is needed then
+#   --only-async  the asynchronous queue alone: durable accepts, delivery, 100,000 waiting events
 #
 # Machines differ and are shared: only figures of one run can be compared, and best the ratios.
 # Everything that it starts ends with it. Only loopback and the bridge of its own network are used.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick='' peers='' pinned='' service=1 cold=1
+quick='' peers='' pinned='' service=1 cold=1 only_async=''
 for argument in "$@"; do
     case $argument in
         --quick) quick=1 ;;
@@ -23,6 +24,7 @@ for argument in "$@"; do
         --pinned) pinned=1 ;;
         --no-service) service= ;;
         --no-cold) cold= ;;
+        --only-async) only_async=1 cold= ;;
         *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -97,7 +99,7 @@ one_answer() { "$tools/loadgen" -n 1 -w 0 --timeout 5 "$1"; }
 build() {
     local last
     say "building (release, static) ..."
-    last=$(scripts/build-release.sh bench-tools bare-runtime floor cold-floor parked loadgen)
+    last=$(scripts/build-release.sh bench-tools bare-runtime floor cold-floor parked sync-floor loadgen)
     tools=$(dirname "$last")
     if [[ $service ]]; then server=$(scripts/build-release.sh | tail -n 1); fi
 }
@@ -129,6 +131,8 @@ network_name = "$run"
 container_prefix = "$run-"
 [execution]
 max_concurrent_executions = $((parked + 100))
+[asynchronous]
+max_queued_events = 500000
 TOML
     start service "$@" "$server" --config "$work/config.toml"
     service_pid=$!
@@ -330,6 +334,67 @@ cold_table() {
     return 0
 }
 
+# Durable accepts beside one wait for the disk each; then 100,000 events that wait: memory, the
+# start after a kill, and their delivery.
+async_tables() {
+    local callers line url waiting=100000 since
+    [[ $quick ]] && waiting=20000
+    start_service 127.0.0.1
+    # A runtime that is busy for the whole time: the function is known, and its events wait.
+    start_busy_runtime
+    url=http://127.0.0.1:$service_port/2015-03-31/functions/bench/invocations
+    until_answers "an event" event_is_taken "$url"
+    printf '\n| callers | durable accepts | p50 us | p99 us | one wait for the disk each | ratio |\n|--:|--:|--:|--:|--:|--:|\n'
+    for callers in 1 8 32; do
+        say "durable accepts, $callers callers"
+        local floor
+        floor=$("$tools/sync-floor" -c $callers -d "$seconds" -s 1000 "$work/floor" | field rps)
+        line=$("$tools/loadgen" -c $callers -d "$seconds" -s 1000 --status 202 --any-answer --json \
+            -H 'X-Amz-Invocation-Type: Event' "$url")
+        printf '| %s | %s | %s | %s | %s | %s |\n' $callers "$(field rps <<<"$line")" \
+            "$(field p50_us <<<"$line")" "$(field p99_us <<<"$line")" "$floor" \
+            "$(awk -v a="$(field rps <<<"$line")" -v b="$floor" 'BEGIN { printf "%.1f", a / b }')"
+    done
+    stop_all
+    rm -rf "$work/storage"
+    say "$waiting waiting events of 1,000 bytes"
+    start_service 127.0.0.1
+    start_busy_runtime
+    url=http://127.0.0.1:$service_port/2015-03-31/functions/bench/invocations
+    until_answers "an event" event_is_taken "$url"
+    "$tools/loadgen" -c 32 -n "$waiting" -w 0 -s 1000 --status 202 --any-answer --json \
+        -H 'X-Amz-Invocation-Type: Event' "$url" >/dev/null
+    printf '\n| with %s waiting events | |\n|---|--:|\n' "$waiting"
+    printf '| resident memory, MiB | %s |\n' "$(resident)"
+    printf '| on the disk, MiB | %s |\n' "$(du -sm "$work/storage/queue" | cut -f 1)"
+    kill -KILL "$service_pid"
+    wait "$service_pid" 2>/dev/null || true
+    stop_all
+    : >"$work/service.log"
+    start_service 127.0.0.1
+    printf '| start after kill -9, until it serves, ms | %s |\n' \
+        "$(sed -n 's/.*serving on .* after \([0-9]*\) ms.*/\1/p' "$work/service.log")"
+    printf '| resident memory after that, MiB | %s |\n' "$(resident)"
+    start_runtimes
+    since=$(date +%s%N)
+    until curl -fsS "http://127.0.0.1:$service_port/queue" | grep -q '"events":0,'; do sleep 0.2; done
+    printf '| delivered per second, %s runtimes | %s |\n' "$runtimes" \
+        $((waiting * 1000000000 / ($(date +%s%N) - since)))
+    stop_all
+}
+
+start_busy_runtime() {
+    AWS_LAMBDA_RUNTIME_API=127.0.0.1:$service_port BARE_RUNTIME_FUNCTION=bench BARE_RUNTIME_WORK_MS=3000000 \
+        start runtimes "$tools/bare-runtime"
+}
+
+event_is_taken() {
+    [[ $(curl -sS -o /dev/null -w '%{http_code}' --max-time 5 -H 'X-Amz-Invocation-Type: Event' -d '{}' "$1") == 202 ]]
+}
+
+# MiB of the service.
+resident() { awk '/^VmRSS:/ { printf "%.1f", $2 / 1024 }' "/proc/$service_pid/status"; }
+
 machine() {
     printf '%s CPUs (%s), Linux %s, %s, Engine %s; %s; commit %s\n\n' "$(nproc)" \
         "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort -u | head -n 1)" "$(uname -r)" \
@@ -343,8 +408,13 @@ machine() {
 build
 if [[ $peers ]]; then install_peers; fi
 machine
+if [[ $only_async ]]; then
+    async_tables
+    exit 0
+fi
 warm "all"
 if [[ $pinned ]]; then warm "one" taskset -c 1; fi
 warm_table
 if [[ $service ]]; then memory_tables; fi
+if [[ $service ]]; then async_tables; fi
 if [[ $cold ]]; then cold_table; fi

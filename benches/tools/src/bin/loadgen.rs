@@ -1,8 +1,8 @@
 //! Closed-loop load: each of N keep-alive connections, a thread each, sends its next request when
 //! the last one is answered.
 //!
-//! An answer counts only with status 200 and exactly the bytes that were sent, so a fast wrong
-//! answer is an error and not a good figure. Latency is that of the closed loop: it deliberately
+//! An answer counts only with the expected status (200) and exactly the bytes that were sent, so a
+//! fast wrong answer is an error and not a good figure. Latency is that of the closed loop: it deliberately
 //! does not correct for the requests that an open loop would have sent meanwhile.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use bench_tools::options::Options;
 use bench_tools::sample::{Sample, micros};
 
 const USAGE: &str = "usage: loadgen [-c CONNECTIONS] [-n TOTAL | -d SECONDS] [-s BODY_BYTES] \
-[-w WARM_UP] [-H 'NAME: VALUE'] [--timeout SECONDS] [--any-answer] [--json] URL";
+[-w WARM_UP] [-H 'NAME: VALUE'] [--timeout SECONDS] [--any-answer] [--status CODE] [--json] URL";
 /// A connection with so many errors in a row gives up: the service is not there.
 const ERRORS_IN_A_ROW_MAX: u32 = 20;
 
@@ -37,6 +37,8 @@ struct Plan {
     duration: Duration,
     silence_max: Duration,
     any_answer: bool,
+    /// What a good answer has.
+    status: u16,
 }
 
 /// How often each kind of error happened, with the first text of it.
@@ -66,6 +68,7 @@ fn plan(mut options: Options) -> Result<Plan, String> {
     let header: Option<String> = options.value("-H")?;
     let silence_max = seconds(options.value("--timeout")?.unwrap_or(30.0))?;
     let any_answer = options.flag("--any-answer");
+    let status = options.value("--status")?.unwrap_or(200);
     let url = Endpoint::parse(&options.last("URL")?);
     let body = payload(size);
     let head = format!(
@@ -87,6 +90,7 @@ fn plan(mut options: Options) -> Result<Plan, String> {
         duration: duration.unwrap_or(RUN_MAX),
         silence_max,
         any_answer,
+        status,
     })
 }
 
@@ -178,7 +182,7 @@ fn exchange(plan: &Plan, slot: &mut Option<Connection>) -> Result<(), (String, S
     let status = attempt().map_err(|error| ("io".to_owned(), error.to_string()))?;
     let answer = connection.answer();
     let excerpt = || String::from_utf8_lossy(&answer.body()[..answer.body().len().min(200)]).into();
-    let checked = if status != 200 {
+    let checked = if status != plan.status {
         Err((status.to_string(), excerpt()))
     } else if !plan.any_answer && answer.body() != plan.body {
         Err(("wrong answer".to_owned(), excerpt()))
