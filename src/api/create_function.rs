@@ -7,12 +7,13 @@
 use super::error::AwsError;
 use super::function_rules::{
     architecture, check_environment, check_layers, check_memory, check_model, check_runtime,
-    check_tag_limits, check_tags, dead_letter_target, image_config, logging, not_json,
-    refuse_unsupported, tracing, validation, vpc,
+    dead_letter_target, image_config, logging, not_json, refuse_unsupported, tracing, validation,
+    vpc,
 };
 use super::functions::{Context, invalid};
 use super::new_code::{self, NewCode};
 use super::shapes::{FunctionCode, FunctionRequest, Pairs};
+use super::tag_rules::{check_tag_limits, check_tags};
 use crate::function::model::{Code, Function, LATEST, LayerUse};
 use crate::function::name::{Qualifier, check_new};
 use crate::function::state::State;

@@ -421,8 +421,13 @@ fn what_this_service_has_not_is_refused_by_name() {
     ] {
         invalid_value(json!({name: value}), &format!("{name} is not supported by this service."));
     }
-    let signing = create(json!({"CodeSigningConfigArn": "arn:x"})).unwrap_err();
+    let arn = "arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdefg";
+    let signing = create(json!({"CodeSigningConfigArn": arn})).unwrap_err();
     assert_eq!((signing.status, signing.error_type), (404, "CodeSigningConfigNotFoundException"));
+    for bad in ["arn:x", &arn[..arn.len() - 1], &format!("{arn}:1")] {
+        let error = create(json!({"CodeSigningConfigArn": bad})).unwrap_err();
+        assert_eq!(error.error_type, "ValidationException", "{bad}");
+    }
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! It takes no decision about a member that is absent, except to pass it: what is required or has a
 //! default is said where the request is read.
 
+use super::control::check_code_signing_arn;
 use super::error::AwsError;
 use super::functions::{Context, invalid};
-use super::rules::{entries, java_list, length, matching, member, number};
+use super::rules::{entries, java_list, length, matching, member, members, number};
 use super::shapes::{self, FunctionRequest, LoggingConfig, Pairs};
 use crate::function::model::{
     Architecture, EPHEMERAL_STORAGE_DEFAULT_MB, ImageConfig, Logging, MEMORY_DEFAULT_MB,
@@ -19,7 +20,6 @@ const TIMEOUT_S: (u32, u32, u32) = (1, TIMEOUT_DEFAULT_S, 900);
 const MEMORY_MB: (u32, u32, u32) = (128, MEMORY_DEFAULT_MB, 10_240);
 const EPHEMERAL_STORAGE_MB: (u32, u32, u32) = (512, EPHEMERAL_STORAGE_DEFAULT_MB, 10_240);
 const ENVIRONMENT_MAX_BYTES: usize = 4_096;
-const TAGS_MAX: usize = 50;
 const LAYERS_MAX: usize = 5;
 
 const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
@@ -94,7 +94,6 @@ pub(super) const ROLE_PATTERN: &str =
 const ARN_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()";
 const LOG_GROUP_PATTERN: &str = r"[\.\-_/#A-Za-z0-9]+";
 const VARIABLE_PATTERN: &str = "[a-zA-Z]([a-zA-Z0-9_])+";
-const TAG_PATTERN: &str = r"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)";
 const SUBNET_PATTERN: &str = "subnet-[0-9a-z]*";
 const SECURITY_GROUP_PATTERN: &str = "sg-[0-9a-zA-Z]*";
 
@@ -181,7 +180,7 @@ fn check_texts(request: &FunctionRequest, found: &mut Violations) {
     member(found, "tracingConfig.mode", mode, &["Active", "PassThrough"]);
     let apply_on = request.snap_start.as_ref().and_then(|c| c.apply_on.as_deref());
     member(found, "snapStart.applyOn", apply_on, &["PublishedVersions", "None"]);
-    length(found, "codeSigningConfigArn", request.code_signing_config_arn.as_deref(), 0, 200);
+    check_code_signing_arn(request.code_signing_config_arn.as_deref(), found);
     let directory = request.image_config.as_ref().and_then(|c| c.working_directory.as_deref());
     length(found, "imageConfig.workingDirectory", directory, 0, 1_000);
     if let Some(config) = &request.logging_config {
@@ -239,11 +238,6 @@ fn check_lists(request: &FunctionRequest, found: &mut Violations) {
     }
 }
 
-/// `Member must satisfy constraint: [...]`, for the entries of a list.
-fn members(constraints: &[String]) -> String {
-    format!("Member must satisfy constraint: [{}]", constraints.join(", "))
-}
-
 fn check_variables(request: &FunctionRequest, found: &mut Violations) {
     let variables = request.environment.as_ref().and_then(|e| e.variables.as_ref());
     // A reserved name is answered as that, also where it does not fit the pattern.
@@ -253,40 +247,6 @@ fn check_variables(request: &FunctionRequest, found: &mut Violations) {
             format!("Map keys must satisfy constraint: [{}]", pattern(VARIABLE_PATTERN));
         found.push(Violation::hidden("environment.variables", constraint));
     }
-}
-
-pub(super) fn check_tags(tags: Option<&Pairs>, found: &mut Violations) {
-    let Some(Pairs(pairs)) = tags else { return };
-    let shown = || {
-        let texts: Vec<String> =
-            pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        format!("{{{}}}", texts.join(", "))
-    };
-    let fits = |text: &str, min, max| {
-        (min..=max).contains(&text.chars().count()) && text.chars().all(is_tag_char)
-    };
-    let constraint = |what, min, max| {
-        let list = [longest(max), shortest(min), pattern(TAG_PATTERN)].join(", ");
-        format!("{what} must satisfy constraint: [{list}]")
-    };
-    if !pairs.iter().all(|(key, _)| fits(key, 1, 128)) {
-        found.push(Violation::new("tags", shown(), constraint("Map keys", 1, 128)));
-    }
-    if !pairs.iter().all(|(_, value)| fits(value, 0, 256)) {
-        found.push(Violation::new("tags", shown(), constraint("Map value", 0, 256)));
-    }
-}
-
-pub(super) fn check_tag_limits<'a>(
-    mut keys: impl ExactSizeIterator<Item = &'a String>,
-) -> Result<(), AwsError> {
-    if keys.len() > TAGS_MAX {
-        return Err(invalid("Number of tags exceeds resource tag limit."));
-    }
-    if keys.any(|key| key.to_ascii_lowercase().starts_with("aws:")) {
-        return Err(invalid("Tag keys that start with aws: are reserved."));
-    }
-    Ok(())
 }
 
 /// Members of the model that would change what a function does and that this service has not.
@@ -524,9 +484,4 @@ fn is_variable(name: &str) -> bool {
     name.len() >= 2
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
-/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, as near as the standard library's classes come.
-fn is_tag_char(c: char) -> bool {
-    c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c)
 }

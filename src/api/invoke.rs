@@ -33,6 +33,9 @@ const TRACE_BYTES: usize = 2048;
 const IDENTITY_BYTES: usize = 1024;
 /// No name with a qualifier is longer.
 pub(super) const NAME_BYTES: usize = 400;
+/// Headers that would change what an invocation is, with the model's names for them.
+const UNSUPPORTED: [(&str, &str); 2] =
+    [("x-amz-tenant-id", "TenantId"), ("x-amz-durable-execution-name", "DurableExecutionName")];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InvocationType {
@@ -338,6 +341,12 @@ fn options(head: &Head<'_>) -> Result<Options, AwsError> {
             return Err(not_in_enum("invocationType", other, values));
         }
     };
+    for (header, member) in UNSUPPORTED {
+        if head.header(header).is_some() {
+            let message = format!("{member} is not supported by this service.");
+            return Err(functions::invalid(message));
+        }
+    }
     let tail = match head.header_str("x-amz-log-type") {
         None | Some("None") => false,
         Some("Tail") => true,

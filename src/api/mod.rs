@@ -31,6 +31,7 @@ mod route;
 mod rules;
 mod runtime;
 mod shapes;
+mod tag_rules;
 mod targets;
 mod update_function;
 

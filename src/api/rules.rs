@@ -78,6 +78,11 @@ pub(super) fn entries<T: AsRef<str>>(
     }
 }
 
+/// `Member must satisfy constraint: [...]`, for the entries of a list.
+pub(super) fn members(constraints: &[String]) -> String {
+    format!("Member must satisfy constraint: [{}]", constraints.join(", "))
+}
+
 /// `[a, b]`
 pub(super) fn java_list<T: AsRef<str>>(list: &[T]) -> String {
     let texts: Vec<&str> = list.iter().map(AsRef::as_ref).collect();

@@ -1,4 +1,5 @@
-"""An S3 that checks signatures and permissions, for tests/s3/main.rs: moto's server with one bucket and one user.
+"""An S3 that checks signatures and permissions, for tests/s3/main.rs and tests/service/test_s3_code.py: moto's server
+with a bucket `code` that one user may read and another one write, and a bucket that neither may.
 
 Prints one line of JSON when it is ready, and ends with its standard input.
 """
@@ -33,11 +34,18 @@ s3.put_object(Bucket="code", Key=key, Body=b"second")
 s3.put_object(Bucket="code", Key="large", Body=bytes(range(256)) * 16384)
 
 iam = client("iam")
-iam.create_user(UserName="deployer")
-statement = {"Effect": "Allow", "Action": "s3:GetObject*", "Resource": "arn:aws:s3:::code/*"}
-policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-iam.put_user_policy(UserName="deployer", PolicyName="read", PolicyDocument=policy)
-access = iam.create_access_key(UserName="deployer")["AccessKey"]
+
+
+def user(name, action):
+    """A user who may do this with what is in `code`; its access key."""
+    iam.create_user(UserName=name)
+    statement = {"Effect": "Allow", "Action": action, "Resource": "arn:aws:s3:::code/*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=policy)
+    return iam.create_access_key(UserName=name)["AccessKey"]
+
+
+access, owner = user("deployer", "s3:GetObject*"), user("owner", "s3:*")
 
 # From here on moto checks who calls, and every signature.
 from_now_on = urllib.request.Request(
@@ -49,6 +57,8 @@ ready = {
     "url": url,
     "access_key_id": access["AccessKeyId"],
     "secret_access_key": access["SecretAccessKey"],
+    "owner_access_key_id": owner["AccessKeyId"],
+    "owner_secret_access_key": owner["SecretAccessKey"],
     "key": key,
     "first_version": first,
 }

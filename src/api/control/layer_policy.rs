@@ -104,8 +104,10 @@ fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
 }
 
 fn remove(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
-    let named = Named::of(api, call, Violations::default())?;
     let (sid, seen) = (call.value(2), call.query("RevisionId"));
+    let mut found = Violations::default();
+    policy::check_statement_id(&mut found, Some(sid), "([a-zA-Z0-9-_]+)", b"-_");
+    let named = Named::of(api, call, found)?;
     named.change(api, call, |earlier| {
         let earlier = earlier.ok_or_else(policy::no_policy)?;
         policy::without_statement(earlier, sid, seen.as_deref(), LAYER_POLICY)

@@ -22,7 +22,9 @@ mod tags;
 mod url;
 mod versions;
 
+pub(super) use self::code_signing::check_code_signing_arn;
 pub(super) use self::provisioned::keep_promises;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;

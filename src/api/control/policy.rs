@@ -181,6 +181,10 @@ fn get(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
 }
 
 fn remove(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
+    let mut found = Violations::default();
+    // Older statements may have a dot in their ids, so one can be taken away by such an id.
+    check_statement_id(&mut found, Some(call.value(1)), "([a-zA-Z0-9-_.]+)", b"-_.");
+    common::check(found)?;
     let context = call.context(api);
     let reference = common::reference(call, &context)?;
     if api.registry.get(&call.region, &reference).is_err() {
@@ -228,9 +232,19 @@ pub(super) fn check_required(request: &AddRequest, found: &mut Violations) {
             found.push(Violation::null(field));
         }
     }
+    check_statement_id(found, sid, "([a-zA-Z0-9-_]+)", b"-_");
+}
+
+/// Letters, digits and `others`, which is what the model's text says.
+pub(super) fn check_statement_id(
+    found: &mut Violations,
+    sid: Option<&str>,
+    text: &str,
+    others: &[u8],
+) {
     length(found, "statementId", sid, 1, 100);
-    matching(found, "statementId", sid, "([a-zA-Z0-9-_]+)", |sid| {
-        !sid.is_empty() && sid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    matching(found, "statementId", sid, text, |sid| {
+        !sid.is_empty() && sid.bytes().all(|b| b.is_ascii_alphanumeric() || others.contains(&b))
     });
 }
 

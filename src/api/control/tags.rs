@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::common::{self, SETTINGS_BYTES, body, is_account, json, not_found};
 use super::{Answer, Call, Operation};
 use crate::api::error::AwsError;
-use crate::api::function_rules::{check_tag_limits, check_tags};
+
 use crate::api::functions::invalid;
 use crate::api::shapes::Pairs;
+use crate::api::tag_rules::{check_tag_keys, check_tag_limits, check_tags};
 use crate::api::{Api, query};
 use crate::function::error::FunctionError;
 use crate::function::name::{self, FunctionRef, Place, is_partition, is_region};
@@ -83,6 +84,7 @@ fn untag(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     if keys.is_empty() {
         found.push(Violation::null("tagKeys"));
     }
+    check_tag_keys(&keys, &mut found);
     check_resource(call.value(0), &mut found);
     common::check(found)?;
     let function = function(call.value(0), call.context(api).place)?;

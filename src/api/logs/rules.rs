@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use super::invalid;
 use super::request::serialization;
 use crate::api::error::AwsError;
-use crate::api::function_rules::check_tags;
 use crate::api::rules::{length, matching, number};
 use crate::api::shapes::Pairs;
+use crate::api::tag_rules::check_tags;
 use crate::function::violation::{Violation, Violations, longest};
 
 const GROUP_PATTERN: &str = r"[\.\-_/#A-Za-z0-9]+";
