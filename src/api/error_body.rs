@@ -34,6 +34,7 @@ pub fn render(error: &AwsError) -> String {
             | "ServiceException"
             | "CodeSigningConfigNotFoundException"
             | "NoPublishedVersionException"
+            | "RecursiveInvocationException"
             | "AccessDeniedException"
     ) || error.status >= 500;
     let (upper, lower) = if upper { (message, None) } else { (None, message) };
