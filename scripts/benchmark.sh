@@ -115,26 +115,28 @@ start_floor() { # PIN...
     until_answers floor one_answer "${urls[floor]}"
 }
 
-# The service alone, with its own storage, network and names; sets service_pid and service_port.
+# The service with its own storage, network and names, for which $service_name and $slots can be set; sets
+# service_pid and service_port.
 start_service() { # HOST PIN...
-    local host=$1
+    local host=$1 name=${service_name:-$run}
     shift
     service_port=$(free_port)
-    cat >"$work/config.toml" <<TOML
+    cat >"$work/$name.toml" <<TOML
 [server]
 address = "$host"
 port = $service_port
 [storage]
-path = "$work/storage"
+path = "$work/storage${service_name:+-$service_name}"
 [docker]
-network_name = "$run"
-container_prefix = "$run-"
+network_name = "$name"
+network_slots = ${slots:-4}
+container_prefix = "$name-"
 [execution]
 max_concurrent_executions = $((parked + 100))
 [asynchronous]
 max_queued_events = 500000
 TOML
-    start service "$@" "$server" --config "$work/config.toml"
+    start service "$@" "$server" --config "$work/$name.toml"
     service_pid=$!
     until_answers "the service" curl -fsS --max-time 5 "http://127.0.0.1:$service_port/health"
 }
@@ -307,31 +309,39 @@ memory_row() { # TITLE MOMENT FILE
         "$(field threads <<<"$line")"
 }
 
-# Create + start + first byte at the bare Engine, and an invocation without a sandbox.
-cold_table() {
-    local through=() subject line
-    say "cold starts, $cold_rounds of each"
+# Create + start + first byte at the bare Engine, and invocations without a sandbox: of a service without network
+# slots and of one with them.
+cold_tables() {
+    local through=() what title subject line
+    say "cold starts, $cold_rounds of each, and bursts"
     mkdir -p "$work/image/var/task"
     cp "$tools/bare-runtime" "$work/image/var/task/bootstrap"
     tar -C "$work/image" -c var |
         docker import --change 'ENTRYPOINT ["/var/task/bootstrap"]' - "$run:latest" >/dev/null
     if [[ $service ]]; then
         # Sandboxes reach the port over their bridge; strangers are refused by the service itself.
+        service_name=$run-alone slots=0 start_service 0.0.0.0
+        through=(--alone "127.0.0.1:$service_port")
         start_service 0.0.0.0
-        through=(--service "127.0.0.1:$service_port")
+        through+=(--slots "127.0.0.1:$service_port")
     fi
-    timeout 900 "$tools/cold-floor" --image "$run:latest" --name "$run-floor" -n "$cold_rounds" \
+    timeout 1800 "$tools/cold-floor" --image "$run:latest" --name "$run-floor" -n "$cold_rounds" \
         "${through[@]}" >"$work/cold"
     stop_all
-    printf '\n| cold start | p50 ms | min ms | max ms |\n|---|--:|--:|--:|\n'
-    for subject in engine service; do
-        line=$(grep "\"subject\":\"$subject\"" "$work/cold") || continue
-        printf '| %s | %s | %s | %s |\n' "$subject" "$(field p50_ms <<<"$line")" \
-            "$(field min_ms <<<"$line")" "$(field max_ms <<<"$line")"
+    for what in one at_once grow; do
+        case $what in
+            one) title='cold start' ;;
+            at_once) title='8 at once' ;;
+            grow) title='from 0 to 10' ;;
+        esac
+        printf '\n| %s | p50 ms | min ms | max ms | / engine |\n|---|--:|--:|--:|--:|\n' "$title"
+        for subject in engine alone slots; do
+            line=$(grep "\"what\":\"$what\",\"subject\":\"$subject\"" "$work/cold") || continue
+            printf '| %s | %s | %s | %s | %s |\n' "$subject" "$(field p50_ms <<<"$line")" \
+                "$(field min_ms <<<"$line")" "$(field max_ms <<<"$line")" "$(field ratio <<<"$line")"
+        done
     done
-    line=$(grep '"subject":"ratio"' "$work/cold") &&
-        printf '\nThe service takes %s times what the bare Engine takes.\n' "$(field p50 <<<"$line")"
-    return 0
+    printf '\nengine: create, start, first byte; alone: the service without network slots; slots: with them.\n'
 }
 
 # Durable accepts beside one wait for the disk each; then 100,000 events that wait: memory, the
@@ -417,4 +427,4 @@ if [[ $pinned ]]; then warm "one" taskset -c 1; fi
 warm_table
 if [[ $service ]]; then memory_tables; fi
 if [[ $service ]]; then async_tables; fi
-if [[ $cold ]]; then cold_table; fi
+if [[ $cold ]]; then cold_tables; fi

@@ -7,6 +7,7 @@
 //! in its framing must not cancel out against the same mistake in its benchmark.
 
 pub mod client;
+pub mod cold;
 pub mod engine;
 pub mod message;
 pub mod options;
