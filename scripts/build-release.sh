@@ -3,7 +3,7 @@
 #
 #   scripts/build-release.sh [PACKAGE [BINARY...]]
 #
-# Without arguments: the service. A binary that is not static or not below 4 MiB is an error.
+# Without arguments: the service. A binary that is not static or not below 5 MiB is an error: the goal is as small as its features let it be.
 # The last line printed is the path of the (last) binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 package=${1:-lambda-runtime-api-server}
 shift || true
 binaries=("${@:-$package}")
-size_max=$((4 * 1024 * 1024))
+size_max=$((5 * 1024 * 1024))
 
 # With an explicit target the flags reach only the product and not build scripts and macros,
 # which cannot be linked statically.
@@ -43,7 +43,7 @@ for name in "${binaries[@]}"; do
     fi
     size=$(stat -c %s "$binary")
     if ((size >= size_max)); then
-        printf 'build-release: %s has %d bytes, 4 MiB are the limit\n' "$binary" "$size" >&2
+        printf 'build-release: %s has %d bytes, 5 MiB are the limit\n' "$binary" "$size" >&2
         exit 1
     fi
     printf '%s: static, %d KiB\n' "$name" $((size / 1024)) >&2
