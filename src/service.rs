@@ -419,6 +419,8 @@ fn settings(config: &Config, runtime_api: String) -> Settings {
         } else {
             Architecture::X86_64
         },
+        runtimes: config.runtimes.clone(),
+        base_image: config.docker.base_image.clone(),
         runtime_api,
         network_name: config.docker.network_name.clone(),
         max_sandbox_head_bytes: config.http.max_sandbox_head_bytes,

@@ -47,6 +47,7 @@ use self::route::{Route, Routed};
 use self::targets::Targets;
 use crate::access::{self, Peer, Surface, Verdict};
 use crate::asynchronous::{EVENT_BYTES, Queue};
+use crate::config::Runtimes;
 use crate::dispatch::Dispatcher;
 use crate::docker::Engine;
 use crate::function::model::Architecture;
@@ -73,6 +74,9 @@ pub struct Settings {
     pub account_id: String,
     pub max_memory_mb: u32,
     pub architecture: Architecture,
+    pub runtimes: Runtimes,
+    /// The name of the image that the service makes itself; empty where it makes none.
+    pub base_image: String,
     /// Where sandboxes reach the Runtime API.
     pub runtime_api: String,
     pub network_name: String,
@@ -247,6 +251,7 @@ impl Api {
             Route::Invoke(_) => invoke::REQUEST_BYTES,
             Route::Control(operation) => operation.max_body_bytes,
             Route::Logs => logs::REQUEST_BYTES,
+            Route::NewPackage(_) => control::PACKAGE_BYTES,
         };
         Admission::Accept { max_body_bytes }
     }
@@ -291,6 +296,7 @@ impl Handler for Api {
             Route::Control(operation) => this.control(operation, request, responder),
             Route::Logs => this.logs(request, responder),
             Route::Package(digest) => this.package(digest, responder),
+            Route::NewPackage(digest) => this.new_package(digest, request.body, responder),
             Route::Health => this.health(responder),
             Route::Status => this.status(responder),
             Route::Metrics => this.metrics(responder),

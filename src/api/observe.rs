@@ -97,6 +97,7 @@ impl Api {
             "version": env!("CARGO_PKG_VERSION"),
             // The value of the owner label of everything that this service makes on the Engine.
             "owner": self.registry.owner(),
+            "configuration": self.configuration_body(),
             "uptime_s": self.started.elapsed().as_secs_f64(),
             "engine": self.engine_body(),
             "containers": containers_by_state(&snapshot),
@@ -126,6 +127,20 @@ impl Api {
     pub(super) fn slots_by_state(&self) -> [(&'static str, usize); 4] {
         let SlotCounts { making, ready, taken, resting } = self.slots.counts();
         [("making", making), ("ready", ready), ("taken", taken), ("resting", resting)]
+    }
+
+    /// What has to be known before something is deployed here.
+    fn configuration_body(&self) -> Value {
+        let settings = &self.settings;
+        json!({
+            "region": settings.region,
+            "account_id": settings.account_id,
+            "architecture": settings.architecture.as_str(),
+            "max_memory_mb": settings.max_memory_mb,
+            "base_image": settings.base_image,
+            "webhook": self.queue.has_webhook(),
+            "runtimes": settings.runtimes.iter().collect::<HashMap<_, _>>(),
+        })
     }
 
     fn engine_body(&self) -> Value {

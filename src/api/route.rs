@@ -17,6 +17,8 @@ pub(super) enum Route<'a> {
     InvokeAsync(&'a str),
     /// The stored package of this SHA-256.
     Package(&'a str),
+    /// The package of this SHA-256, to be stored.
+    NewPackage(&'a str),
     /// An operation of Lambda's control API.
     Control(&'static Operation),
     /// An operation of CloudWatch Logs, which a header names.
@@ -72,7 +74,8 @@ impl<'a> Route<'a> {
         if let Some(digest) = path.strip_prefix("/packages/") {
             return match method {
                 "GET" => Routed::Found(Route::Package(digest)),
-                _ => Routed::WrongMethod(Surface::Control, "GET".into()),
+                "PUT" => Routed::Found(Route::NewPackage(digest)),
+                _ => Routed::WrongMethod(Surface::Control, "GET, PUT".into()),
             };
         }
         if method == "POST" && path == "/" {
@@ -98,8 +101,8 @@ impl<'a> Route<'a> {
             }
             Route::Invoke(_) | Route::InvokeAsync(_) => Surface::Invoke,
             Route::Queue(_) => Surface::Queue,
-            Route::Control(_) | Route::Package(_) => Surface::Control,
             Route::Logs => Surface::Logs,
+            Route::Control(_) | Route::Package(_) | Route::NewPackage(_) => Surface::Control,
             Route::Health => Surface::Health,
             Route::Status | Route::Metrics => Surface::Observe,
         }
@@ -183,6 +186,7 @@ mod tests {
             ("DELETE", "/2015-03-31/functions/f", "Control(DeleteFunction)"),
             ("GET", "/packages/00ff", "Package(\"00ff\")"),
             ("POST", "/", "Logs"),
+            ("PUT", "/packages/00ff", "NewPackage(\"00ff\")"),
             ("HEAD", "/health", "Health"),
             ("GET", "/status", "Status"),
             ("GET", "/metrics", "Metrics"),
@@ -203,6 +207,7 @@ mod tests {
         assert!(wrong("PUT", "/2015-03-31/functions/f"));
         assert!(wrong("GET", "/2015-03-31/functions/f/invocations"));
         assert!(wrong("POST", "/metrics"));
+        assert!(wrong("DELETE", "/packages/00ff"));
         assert!(wrong("GET", "/queue/purge") && wrong("POST", "/queue"));
         assert!(wrong("GET", "/2014-11-13/functions/f/invoke-async"));
         for path in [

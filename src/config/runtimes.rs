@@ -90,6 +90,11 @@ impl Runtimes {
         self.0.get(identifier).map(String::as_str)
     }
 
+    /// Every identifier that has an image, with it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(identifier, image)| (*identifier, image.as_str()))
+    }
+
     fn defaults(base_image: &str) -> Runtimes {
         let image = |identifier: &str, published: &str| {
             if ON_OWN_BASE.contains(&identifier) && !base_image.is_empty() {

@@ -108,6 +108,11 @@ def test_status(service, function):
     wait_for(lambda: service.http("GET", "/status").json()["containers"]["idle"] >= 1, 5, "the sandbox is idle")
     answer = service.http("GET", "/status")
     assert answer.status == 200
+    told = answer.json()["configuration"]
+    assert (told["region"], told["account_id"], told["base_image"]) == ("us-east-1", "000000000000", "")
+    assert told["webhook"] is False
+    assert told["architecture"] in ("x86_64", "arm64") and told["max_memory_mb"] == 256
+    assert told["runtimes"]["python3.13"] == "public.ecr.aws/lambda/python:3.13"
     told = answer.json()
     for key in (
         "version",

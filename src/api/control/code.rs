@@ -52,7 +52,11 @@ fn directory(api: &Api, call: &Call, path: &str) -> Result<Code, AwsError> {
     Ok(Code::Directory { path })
 }
 
-/// A package from the configured S3 endpoint.
+/// The bucket of the packages that are stored here, by their SHA-256: those that were `PUT` to
+/// `/packages/SHA256`, whatever their size. S3 allows no bucket this name.
+pub(super) const STORED: &str = "_packages";
+
+/// A package from the configured S3 endpoint, or a stored one.
 pub(super) fn fetch(
     api: &Api,
     region: &str,
@@ -60,6 +64,10 @@ pub(super) fn fetch(
     key: &str,
     version: Option<&str>,
 ) -> Result<Vec<u8>, AwsError> {
+    if bucket == STORED {
+        let stored = Digest::from_hex(key).and_then(|digest| api.files.read(&digest).ok());
+        return stored.ok_or_else(|| invalid(format!("There is no stored package {key}.")));
+    }
     let object = Object { bucket, key, version };
     Ok(api.s3.get(region, &object, Limits::FETCHED.zipped_bytes)?)
 }

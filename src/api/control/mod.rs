@@ -31,7 +31,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::AwsError;
-use super::functions::Context;
+use super::functions::{Context, invalid};
 use super::{Api, answer, query};
 use crate::access::Surface;
 use crate::http::{Body, Head, Request, Responder, Response};
@@ -41,6 +41,9 @@ use crate::random;
 /// The largest request of the operations that carry code.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html> and recorded errors.
 pub(super) const CODE_BYTES: usize = 70_167_211;
+
+/// The largest package that is stored: as large as one from S3 may be.
+pub(super) const PACKAGE_BYTES: usize = 262_144_000;
 
 /// The operations, a table for each file.
 const TABLES: &[&[Operation]] = &[
@@ -165,6 +168,19 @@ impl Api {
                 Some(zip) => Response::new(200).header("Content-Type", "application/zip").body(zip),
                 None => answer::not_found(Surface::Control),
             });
+        });
+    }
+
+    /// `PUT /packages/SHA256`: keeps a package. Code that is [`code::STORED`] names it.
+    pub(super) fn new_package(self: &Arc<Self>, digest: &str, zip: Body, responder: Responder) {
+        let api = self.clone();
+        let digest = Digest::from_hex(digest);
+        self.block(Surface::Control, responder, move |responder| {
+            let stored = match digest.filter(|digest| Digest::of(&zip) == *digest) {
+                Some(_) => code::keep(&api, &zip),
+                None => Err(invalid("The content has another SHA-256 than its path names.")),
+            };
+            responder.send(reply(stored.map(|_| Answer::empty(201))));
         });
     }
 
