@@ -215,12 +215,12 @@ class Service:
         body = b"{}" if event is None else json.dumps(event).encode()
         return wire.invoke(self.port, name, body, **options)
 
-    def boto(self, service="lambda"):
+    def boto(self, service="lambda", region=REGION):
         """boto3 as a user sets it up, but without retries: a test wants to see the first answer."""
         return boto3.client(
             service,
             endpoint_url=self.url,
-            region_name=REGION,
+            region_name=region,
             aws_access_key_id="test",
             aws_secret_access_key="test",
             config=botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=64),
