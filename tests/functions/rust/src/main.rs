@@ -96,8 +96,9 @@ fn answer_for(id: &str) -> Result<String, Error> {
 
 /// Which sandbox answered: no two processes ever give the same.
 fn sandbox() -> &'static str {
-    static UNIQUE: LazyLock<String> =
-        LazyLock::new(|| std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default());
+    static UNIQUE: LazyLock<String> = LazyLock::new(|| {
+        std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default()
+    });
     UNIQUE.trim()
 }
 
