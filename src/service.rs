@@ -23,6 +23,7 @@ use crate::function::registry::Registry;
 use crate::function::store::Store;
 use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
+use crate::logs::collect::Collector;
 use crate::logs::{LogError, LogLimits, LogStore};
 use crate::observe::host::Memory;
 use crate::observe::metrics::Metrics;
@@ -37,6 +38,8 @@ use crate::sandbox::{base_image, pressure, watcher};
 
 /// How long the removal of all sandboxes may take at the end, and the making of a slot before.
 const REMOVAL: Duration = Duration::from_secs(20);
+/// How long the last lines of functions may take to be stored.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// How often the end looks whether it has come.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -146,6 +149,7 @@ pub struct Service {
     queue: Arc<Queue>,
     launcher: Arc<Launcher>,
     slots: Arc<Slots>,
+    collector: Collector,
     shutdown_grace: Duration,
 }
 
@@ -234,10 +238,19 @@ impl Service {
         let directories = Directories::new(config.development.hot_reload_paths.clone());
         let hot_reload = HotReload::start(directories.clone(), dispatcher.clone())
             .map_err(StartError::HotReload)?;
+        let pool = http::blocking::Pool::start(
+            "blocking",
+            config.server.blocking_threads,
+            config.server.max_waiting_calls,
+        );
+        let pool = Arc::new(pool.map_err(StartError::Thread)?);
+        let collector = Collector::start(engine.clone(), Arc::new(logs.clone()), pool.clone())
+            .map_err(StartError::Thread)?;
+        dispatcher.set_journal(Arc::new(collector.clone()));
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
-            (builder.clone(), hot_reload),
+            (builder.clone(), hot_reload, collector.clone()),
             common,
             home,
             slots.clone(),
@@ -264,16 +277,15 @@ impl Service {
         packages.collect(&registry);
 
         let counters = Arc::new(Counters::default());
-        let server = &config.server;
-        let pool = http::blocking::Pool::start(
-            "blocking",
-            server.blocking_threads,
-            server.max_waiting_calls,
+        let place = Place { region: &config.aws.region, account_id: &config.aws.account_id };
+        let adoption = Adoption::start(
+            engine.clone(),
+            dispatcher.clone(),
+            collector.clone(),
+            place,
+            registry.owner(),
         )
         .map_err(StartError::Thread)?;
-        let place = Place { region: &config.aws.region, account_id: &config.aws.account_id };
-        let adoption = Adoption::start(engine.clone(), dispatcher.clone(), place, registry.owner())
-            .map_err(StartError::Thread)?;
         let api = Api::new(Parts {
             settings: settings(config, runtime_api),
             registry,
@@ -291,6 +303,7 @@ impl Service {
             metrics,
             counters: counters.clone(),
             pool,
+            collector: collector.clone(),
         });
         let server = Server::start(listeners, http_limits(config), counters, api.clone())
             .map_err(StartError::Http)?;
@@ -314,6 +327,7 @@ impl Service {
             queue,
             launcher,
             slots,
+            collector,
             shutdown_grace: config.execution.shutdown_grace,
         })
     }
@@ -345,6 +359,9 @@ impl Service {
         }
         // It hears the last outcomes, and answers who still waits for a 202.
         self.queue.stop();
+        if !self.collector.finish(LAST_LINES) {
+            log::warn!("the last lines of some functions may not be kept");
+        }
         self.server.stop();
     }
 }

@@ -1,123 +1,18 @@
 //! The Engine client against an Engine that misbehaves: a scripted peer on a Unix socket.
-//!
-//! The peer is a bare listener, not an HTTP library: it must be able to break the protocol.
 
 // clippy.toml lets tests panic and print; helpers of an integration test count as none.
 #![allow(clippy::unwrap_used)]
 
+mod docker_support;
+
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lambda_runtime_api_server::docker::{
-    ContainerSpec, Engine, EngineError, Event, LogQuery, Settings,
-};
-
-const CALL_TIMEOUT: Duration = Duration::from_millis(400);
-
-/// What the peer does with one request, whose head line it is given.
-type Script = dyn Fn(&str, &mut UnixStream) + Send + Sync;
-
-/// A scripted Engine; `/version` is answered by itself unless the script is told to.
-struct Peer {
-    socket: PathBuf,
-    heads: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Peer {
-    fn start(script: impl Fn(&str, &mut UnixStream) + Send + Sync + 'static) -> Peer {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("docker-faults-{}-{number}.sock", std::process::id());
-        let socket = std::env::temp_dir().join(name);
-        let listener = UnixListener::bind(&socket).unwrap();
-        let heads = Arc::new(Mutex::new(Vec::new()));
-        let connections = Arc::new(AtomicUsize::new(0));
-        let script: Arc<Script> = Arc::new(script);
-        let (seen, count) = (heads.clone(), connections.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let Ok(stream) = stream else { return };
-                count.fetch_add(1, Ordering::SeqCst);
-                let (script, seen) = (script.clone(), seen.clone());
-                std::thread::spawn(move || serve(stream, &*script, &seen));
-            }
-        });
-        Peer { socket, heads, connections }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            socket: self.socket.clone(),
-            call_timeout: CALL_TIMEOUT,
-            max_idle_connections: 4,
-        }
-    }
-
-    fn engine(&self) -> Engine {
-        Engine::connect(&self.settings()).unwrap()
-    }
-
-    /// How often a request whose first line contains `text` was received.
-    fn received(&self, text: &str) -> usize {
-        self.heads.lock().unwrap().iter().filter(|head| head.contains(text)).count()
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.socket);
-    }
-}
-
-/// Serves one connection until its script closes it.
-fn serve(mut stream: UnixStream, script: &Script, seen: &Mutex<Vec<String>>) {
-    while let Some(head) = read_request(&mut stream) {
-        let first = head.lines().next().unwrap_or_default().to_owned();
-        seen.lock().unwrap().push(first.clone());
-        script(&first, &mut stream);
-    }
-}
-
-/// Reads one request with its body; `None` at the end of the connection.
-fn read_request(stream: &mut UnixStream) -> Option<String> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return None,
-        }
-    }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    if let Some(length) = length {
-        stream.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
-    }
-    Some(head)
-}
-
-fn answer(stream: &mut UnixStream, status: u16, body: &str) {
-    let length = body.len();
-    let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}");
-}
-
-/// Answers `/version` as Engine 20.10 does, and says whether it did.
-fn versioned(head: &str, stream: &mut UnixStream) -> bool {
-    let asked = head.contains(" /version ");
-    if asked {
-        answer(stream, 200, r#"{"Version":"20.10","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#);
-    }
-    asked
-}
-
-fn close(stream: &UnixStream) {
-    let _ = stream.shutdown(std::net::Shutdown::Both);
-}
+use docker_support::{CALL_TIMEOUT, Peer, answer, close, versioned};
+use lambda_runtime_api_server::docker::{ContainerSpec, Engine, EngineError, Event, Settings};
 
 #[test]
 fn an_error_keeps_the_engines_message() {
@@ -382,7 +277,7 @@ fn logs_that_are_no_frames_after_frames_are_malformed() {
             answer(stream, 200, "\u{1}\0\0\0\0\0\0\u{2}okgarbage garbage");
         }
     });
-    let error = peer.engine().container_logs("c", LogQuery::default(), 100).unwrap_err();
+    let error = peer.engine().container_logs("c", None, None, 100).unwrap_err();
     assert!(matches!(error, EngineError::Malformed { .. }), "{error:?}");
 }
 
@@ -478,4 +373,81 @@ fn an_endless_event_is_cut_at_the_limit() {
     let mut events = peer.engine().events(None, &[], Duration::from_secs(5)).unwrap();
     let error = events.next_event().unwrap_err();
     assert!(matches!(error, EngineError::TooLarge { .. }), "{error:?}");
+}
+
+#[test]
+fn what_comes_with_the_head_of_a_stream_is_not_lost() {
+    for cut in [0, 1, 30, 70] {
+        let peer = Peer::start(move |head, stream| {
+            if !versioned(head, stream) {
+                let text = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\nfirst";
+                let (early, late) = text.split_at(cut);
+                let _ = stream.write_all(early.as_bytes());
+                std::thread::sleep(Duration::from_millis(20));
+                let _ = stream.write_all(late.as_bytes());
+                std::thread::sleep(Duration::from_millis(20));
+                let _ = stream.write_all(b" and more");
+                close(stream);
+            }
+        });
+        let attached = peer.engine().attach("c").unwrap();
+        let (mut socket, mut all) = (attached.socket, attached.first);
+        socket.set_nonblocking(false).unwrap();
+        socket.read_to_end(&mut all).unwrap();
+        assert_eq!(all, b"first and more", "{cut}");
+        assert_eq!(peer.received("post /v1.41/containers/c/attach?stream=1&stdout=1&stderr=1 "), 1);
+    }
+}
+
+#[test]
+fn a_stream_that_cannot_be_opened_says_why_in_time() {
+    let peer = Peer::start(|head, stream| {
+        if versioned(head, stream) {
+        } else if head.contains("/none/") {
+            answer(stream, 404, "{\"message\":\"No such container: none\"}\n");
+        } else if head.contains("/silent/") {
+            std::thread::sleep(Duration::from_secs(5));
+        } else if head.contains("/half/") {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nA: ");
+            close(stream);
+        } else if head.contains("/garbage/") {
+            let _ = write!(stream, "SSH-2.0-OpenSSH_9.2\r\n\r\n");
+        } else {
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nA: ");
+            while stream.write_all(&[b'a'; 4096]).is_ok() {}
+        }
+    });
+    let engine = peer.engine();
+    let error = engine.attach("none").unwrap_err();
+    assert!(error.is_not_found() && error.to_string().contains("No such container"), "{error}");
+    let started = Instant::now();
+    let error = engine.attach("silent").unwrap_err();
+    assert!(matches!(error, EngineError::Timeout { .. }), "{error:?}");
+    assert!(started.elapsed() < CALL_TIMEOUT * 4);
+    let error = engine.attach("half").unwrap_err();
+    assert!(matches!(error, EngineError::Interrupted { .. }), "{error:?}");
+    for container in ["garbage", "endless"] {
+        let error = engine.attach(container).unwrap_err();
+        assert!(matches!(error, EngineError::Malformed { .. }), "{container} {error:?}");
+    }
+    assert!(matches!(engine.attach("../x"), Err(EngineError::InvalidName { .. })));
+}
+
+#[test]
+fn a_question_is_asked_and_not_waited_for() {
+    let peer = Peer::start(|head, stream| {
+        if !versioned(head, stream) {
+            std::thread::sleep(Duration::from_millis(300));
+            answer(stream, 500, "{}");
+        }
+    });
+    let engine = peer.engine();
+    let started = Instant::now();
+    let mut pulse = engine.ask_pulse("c").unwrap();
+    assert!(!pulse.is_answered() && started.elapsed() < Duration::from_millis(250));
+    while !pulse.is_answered() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert_eq!(peer.received("/containers/c/resize?"), 1);
 }

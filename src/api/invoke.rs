@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::answer;
 use super::error::AwsError;
 use super::json_text::NotJson;
-use super::log_tail::LogTail;
 use super::{Api, functions, json_text, query};
 use crate::access::Surface;
 use crate::asynchronous::{Address, lineage};
@@ -211,12 +210,21 @@ impl Api {
 impl Reply for Caller {
     fn reply(self: Box<Self>, outcome: Outcome, report: Report) {
         let Caller { api, responder, target, tail } = *self;
+        // A refusal has no log.
+        let logged = report.sandbox.filter(|_| !matches!(outcome, Outcome::Refused(_)));
         let response = render(&api, &target, outcome, &report);
-        if tail {
-            LogTail { target, report }.send(&api, responder, response);
-        } else {
+        let Some(sandbox) = logged.filter(|_| tail) else {
             responder.send(response);
-        }
+            return;
+        };
+        let answer = move |log: Vec<u8>| {
+            responder.send(response.header("X-Amz-Log-Result", &STANDARD.encode(log)));
+        };
+        api.collector.tail(sandbox, report.event.id, Box::new(answer));
+    }
+
+    fn wants_log(&self) -> bool {
+        self.tail
     }
 }
 
@@ -229,7 +237,8 @@ fn render(api: &Api, target: &Target, outcome: Outcome, report: &Report) -> Resp
         Outcome::FunctionError(body) => (body, true),
         Outcome::Failed(failure) => (failed(api, &failure, id).into_bytes().into(), true),
         Outcome::Refused(refusal) => {
-            return answer::error(Surface::Invoke, &refused(&refusal, target));
+            let response = answer::error(Surface::Invoke, &refused(&refusal, target));
+            return name_log(api, report, response);
         }
     };
     let mut response = Response::new(200)
@@ -239,6 +248,7 @@ fn render(api: &Api, target: &Target, outcome: Outcome, report: &Report) -> Resp
         .header("X-Amzn-Trace-Id", &report.event.trace_id);
     if is_error {
         response.push_header("X-Amz-Function-Error", "Unhandled");
+        response = name_log(api, report, response);
     }
     response.body(body)
 }
@@ -248,6 +258,17 @@ pub(super) fn payload(body: Body) -> Result<Body, AwsError> {
     let payload = if body.is_empty() { b"{}".to_vec().into() } else { body };
     json_text::check(&payload).map_err(|error| not_json(&error))?;
     Ok(payload)
+}
+
+/// Says where the log is that tells more of an error. AWS has no such fields, and its bodies stay
+/// as they are.
+fn name_log(api: &Api, report: &Report, response: Response) -> Response {
+    match report.sandbox.and_then(|sandbox| api.collector.place_of(sandbox)) {
+        Some(place) => response
+            .header("X-Lambda-Log-Group", &place.group)
+            .header("X-Lambda-Log-Stream", &place.stream),
+        None => response,
+    }
 }
 
 /// A failure in AWS's words.

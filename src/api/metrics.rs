@@ -115,6 +115,20 @@ impl Api {
         out.single("lambda_log_events_dropped_total", Kind::Counter, help, stats.dropped);
         out.single("lambda_log_groups", Kind::Gauge, "Log groups.", stats.groups);
         out.single("lambda_log_bytes", Kind::Gauge, "Bytes of all log groups.", stats.bytes);
+        let counters = self.collector.counters();
+        let streams = counters.streams.load(Ordering::Relaxed);
+        let help = "Sandboxes whose output is read.";
+        out.single("lambda_output_streams", Kind::Gauge, help, streams);
+        let totals = [
+            ("lines", "Lines that functions have printed.", &counters.lines),
+            ("bytes", "Bytes that functions have printed.", &counters.bytes),
+            ("dropped_lines", "Lines that could not be stored.", &counters.dropped_lines),
+            ("streams_reopened", "Streams that broke and were opened again.", &counters.reopened),
+        ];
+        for (name, help, counter) in totals {
+            let name = format!("lambda_output_{name}_total");
+            out.single(&name, Kind::Counter, help, counter.load(Ordering::Relaxed));
+        }
     }
 
     fn queue_metrics(&self, out: &mut Exposition) {

@@ -19,7 +19,6 @@ mod function_rules;
 pub mod functions;
 mod invoke;
 mod json_text;
-mod log_tail;
 mod logs;
 mod metrics;
 mod new_code;
@@ -56,6 +55,7 @@ use crate::function::registry::Registry;
 use crate::http::blocking::Pool;
 use crate::http::{Admission, Counters, Handler, Head, Request, Responder, Response, WatchId};
 use crate::logs::LogStore;
+use crate::logs::collect::Collector;
 use crate::observe::metrics::Metrics;
 use crate::observe::time;
 use crate::package::s3::S3;
@@ -111,7 +111,8 @@ pub struct Parts {
     pub slots: Arc<Slots>,
     pub metrics: Arc<Metrics>,
     pub counters: Arc<Counters>,
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
+    pub collector: Collector,
 }
 
 /// The handler of every request.
@@ -131,7 +132,8 @@ pub struct Api {
     slots: Arc<Slots>,
     metrics: Arc<Metrics>,
     counters: Arc<Counters>,
-    pool: Pool,
+    pool: Arc<Pool>,
+    collector: Collector,
     targets: Targets,
     started: Instant,
     stats: observe::StatsCache,
@@ -165,6 +167,7 @@ impl Api {
             metrics: parts.metrics,
             counters: parts.counters,
             pool: parts.pool,
+            collector: parts.collector,
             targets: Targets::default(),
             started: Instant::now(),
             stats: observe::StatsCache::default(),

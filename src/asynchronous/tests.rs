@@ -43,8 +43,8 @@ impl Invoke for Taker {
 impl Invocation {
     fn end(self, outcome: Outcome) {
         let Invocation { event, reply, .. } = self;
-        let (duration, started, init, container) = (Duration::ZERO, None, None, None);
-        reply.reply(outcome, Report { event, duration, started, init, container });
+        let (duration, started, init, sandbox) = (Duration::ZERO, None, None, None);
+        reply.reply(outcome, Report { event, duration, started, init, sandbox });
     }
 
     fn succeed(self) {

@@ -18,6 +18,7 @@ use super::growth::{Kind, Launch, Provision};
 use super::invocation::{
     Event, Invocation, Outcome, Patient, Poll, Reply, Report, Running, Target,
 };
+use super::journal::{Ended, Given};
 use super::shares::{self, ClaimId, Shares};
 use crate::http::WatchId;
 use crate::sandbox::frost::{Ask, Frost};
@@ -56,6 +57,8 @@ pub(super) enum Effect {
         event: Arc<Event>,
         deadline: SystemTime,
         sandbox: SandboxId,
+        /// For the journal; none when the runtime is given the same event again.
+        given: Option<Given>,
     },
     Reply {
         reply: Box<dyn Reply>,
@@ -65,6 +68,7 @@ pub(super) enum Effect {
     HangUp(Box<dyn Poll>),
     /// One more sandbox is to be started; which one is asked for with [`Core::next_start`].
     Start,
+    Ended(Ended),
     Stop(StopOrder),
     Frost(FrostOrder),
 }
@@ -484,6 +488,20 @@ impl Core {
         self.effects.push(Effect::Reply { reply: invocation.reply, outcome, report });
     }
 
+    /// The same for one that waited for this sandbox to initialize: the sandbox's log tells why.
+    pub(super) fn refuse_with(
+        &mut self,
+        id: SandboxId,
+        waited: Duration,
+        invocation: Invocation,
+        outcome: Outcome,
+    ) {
+        self.refuse(invocation, outcome);
+        if let Some(Effect::Reply { report, .. }) = self.effects.last_mut() {
+            (report.sandbox, report.duration) = (Some(id), waited);
+        }
+    }
+
     /// Takes the oldest waiting invocation of a pool.
     pub(super) fn pop_waiting(&mut self, pool: PoolId) -> Option<Invocation> {
         let invocation = self.pools.get_mut(&pool)?.waiting.pop_front()?;
@@ -508,7 +526,7 @@ impl Core {
                 duration: now.saturating_duration_since(running.given),
                 started: Some(running.given_at),
                 init: running.init,
-                container: sandbox.container.clone(),
+                sandbox: Some(id),
             };
             self.effects.push(Effect::Reply { reply, outcome, report });
         }

@@ -27,6 +27,16 @@ pub enum Kind {
     Provisioned,
 }
 
+impl Kind {
+    /// AWS's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::OnDemand => "on-demand",
+            Kind::Provisioned => "provisioned-concurrency",
+        }
+    }
+}
+
 /// A sandbox to start, and what it is.
 #[derive(Debug)]
 pub struct StartOrder {

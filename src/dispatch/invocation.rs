@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
+use super::core::SandboxId;
 use super::shares::ClaimId;
 use crate::function::model::Function;
 use crate::http::{Body, WatchId};
@@ -54,6 +55,11 @@ pub struct Event {
 pub trait Reply: Send {
     /// Called exactly once, on any thread; it must not block.
     fn reply(self: Box<Self>, outcome: Outcome, report: Report);
+
+    /// Whether it will ask for what the invocation has logged.
+    fn wants_log(&self) -> bool {
+        false
+    }
 }
 
 /// A runtime that waits in `/next`.
@@ -167,20 +173,21 @@ pub enum Refusal {
 #[derive(Debug, Clone)]
 pub struct Report {
     pub event: Arc<Event>,
-    /// From the event's hand-over to the answer.
+    /// From the event's hand-over to the answer; of one that was never handed over, how long the
+    /// sandbox had tried to initialize for which it waited.
     pub duration: Duration,
     /// When the event was handed over; none when it never was.
     pub started: Option<SystemTime>,
     /// How long the sandbox initialized, when this was its first invocation.
     pub init: Option<Duration>,
-    /// The container that served it.
-    pub container: Option<Arc<str>>,
+    /// The sandbox that took it, or for whose failed start it was not taken.
+    pub sandbox: Option<SandboxId>,
 }
 
 impl Report {
     /// Of an invocation that no sandbox has taken.
     pub(super) fn untaken(event: Arc<Event>) -> Report {
-        Report { event, duration: Duration::ZERO, started: None, init: None, container: None }
+        Report { event, duration: Duration::ZERO, started: None, init: None, sandbox: None }
     }
 }
 

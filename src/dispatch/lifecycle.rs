@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::core::{Core, Effect, Origin, Pool, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
+use super::journal::{Ended, InitFailure};
 use super::matching::AnswerError;
 use crate::http::Body;
 use crate::sandbox::state::{EndReason, State, Step};
@@ -99,19 +100,19 @@ impl Core {
         name: Arc<str>,
         address: IpAddr,
         now: Instant,
-    ) {
+    ) -> Option<SandboxId> {
         if self.by_address.contains_key(&address) || self.by_container.contains_key(&container) {
-            return; // two of its first requests were looked up at the same time
+            return None; // two of its first requests were looked up at the same time
         }
         let pool = self.pool_for(target, now);
-        if let Some(id) = self.add_sandbox(pool, Origin::Adopted, Some(name), now) {
-            if let Some(sandbox) = self.sandboxes.get_mut(&id) {
-                sandbox.container = Some(container.clone());
-            }
-            self.by_container.insert(container, id);
-            self.locate(id, address);
-            self.started(id, now);
+        let id = self.add_sandbox(pool, Origin::Adopted, Some(name), now)?;
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            sandbox.container = Some(container.clone());
         }
+        self.by_container.insert(container, id);
+        self.locate(id, address);
+        self.started(id, now);
+        Some(id)
     }
 
     /// The runtime at `address` says that it could not initialize.
@@ -233,7 +234,7 @@ impl Core {
         now: Instant,
     ) -> bool {
         let Some(sandbox) = self.sandboxes.get(&id) else { return false };
-        let (pool, initializing) = (sandbox.pool, sandbox.state.is_initializing());
+        let initializing = sandbox.state.is_initializing();
         if !self.step(id, Step::End(reason), now) {
             return false;
         }
@@ -241,10 +242,14 @@ impl Core {
         if let Some(poll) = sandbox.parked.take() {
             self.effects.push(Effect::HangUp(poll));
         }
+        let tried = now.saturating_duration_since(sandbox.started);
+        let failure = initializing.then(|| InitFailure::of(outcome.as_ref()?)).flatten();
+        let init = failure.map(|failure| (failure, tried));
+        self.effects.push(Effect::Ended(Ended { sandbox: id, init }));
         if sandbox.running.is_some() {
             self.conclude(id, outcome.unwrap_or(Outcome::Refused(Refusal::ShuttingDown)), now);
         } else if initializing && let Some(outcome) = outcome {
-            self.init_failed(pool, outcome, now);
+            self.init_failed(id, tried, outcome, now);
         }
         true
     }
@@ -252,7 +257,8 @@ impl Core {
     /// A sandbox could not initialize. As on Lambda that is tried once more for the invocation that
     /// has waited longest; then it fails, so a function that cannot start is not started for ever.
     /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html>
-    fn init_failed(&mut self, pool: PoolId, outcome: Outcome, now: Instant) {
+    fn init_failed(&mut self, id: SandboxId, tried: Duration, outcome: Outcome, now: Instant) {
+        let Some(pool) = self.sandboxes.get(&id).map(|sandbox| sandbox.pool) else { return };
         let why = match &outcome {
             Outcome::Refused(Refusal::NoSandbox(why) | Refusal::NoCode(why)) => why.clone(),
             _ => "FUNCTION_ERROR_INIT_FAILURE".to_owned(), // AWS's word
@@ -264,7 +270,7 @@ impl Core {
             Some(first) if again => first.init_failed = true,
             _ => {
                 if let Some(invocation) = self.pop_waiting(pool) {
-                    self.refuse(invocation, outcome);
+                    self.refuse_with(id, tried, invocation, outcome);
                 }
             }
         }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::core::{Core, Effect, Origin, PoolId, Sandbox, SandboxId};
 use super::growth::Provision;
 use super::invocation::{Failure, Invocation, Outcome, Poll, Refusal, Running, Target};
+use super::journal::Given;
 use crate::http::WatchId;
 use crate::sandbox::state::{EndReason, State, Step};
 
@@ -78,6 +79,14 @@ impl Core {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         let timeout = sandbox.target.timeout;
         let Invocation { claim, event, reply, received, init_failed } = invocation;
+        let given = Given {
+            sandbox: id,
+            at: wall,
+            target: sandbox.target.clone(),
+            init: sandbox.init,
+            local: matches!(sandbox.origin, Origin::Local(_)),
+            tail: reply.wants_log(),
+        };
         // An init that was tried again is part of the invocation's time.
         let begin = if init_failed && sandbox.init.is_some() { sandbox.started } else { now };
         let expires = begin + timeout;
@@ -101,7 +110,8 @@ impl Core {
         }
         if let Some(poll) = sandbox.parked.take() {
             let deadline = wall + expires.saturating_duration_since(now);
-            self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
+            let given = Some(given);
+            self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id, given });
         }
         self.need(id);
         self.wake_by(expires);
@@ -175,8 +185,14 @@ impl Core {
                     running.repeated = 1;
                     let left = running.expires.saturating_duration_since(now);
                     let event = running.event.clone();
-                    let deadline = wall + left;
-                    self.effects.push(Effect::Deliver { poll, event, deadline, sandbox: id });
+                    let (deadline, given) = (wall + left, None);
+                    self.effects.push(Effect::Deliver {
+                        poll,
+                        event,
+                        deadline,
+                        sandbox: id,
+                        given,
+                    });
                     return Ok(());
                 }
                 // It has had the event twice and gives no answer (Node after an error that is

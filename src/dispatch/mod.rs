@@ -13,6 +13,7 @@ mod growth;
 #[cfg(test)]
 mod invariants;
 mod invocation;
+mod journal;
 mod lifecycle;
 mod matching;
 mod patience;
@@ -38,6 +39,7 @@ use self::core::{Core, Effect};
 pub use self::core::{FrostOrder, Limits, SandboxId, StopOrder};
 pub use self::growth::{Kind, StartOrder};
 pub use self::invocation::{Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target};
+pub use self::journal::{Ended, Given, InitFailure, Journal};
 pub use self::matching::AnswerError;
 use self::matching::Runtime;
 pub use self::snapshot::{PoolView, ProvisionView, SandboxView, Snapshot};
@@ -75,6 +77,7 @@ pub enum Answerer {
 pub struct Dispatcher {
     core: Mutex<Core>,
     host: OnceLock<Arc<dyn Host>>,
+    journal: OnceLock<Arc<dyn Journal>>,
     timekeeper: Timekeeper,
     metrics: Arc<Metrics>,
 }
@@ -84,6 +87,7 @@ impl Dispatcher {
         let dispatcher = Arc::new(Dispatcher {
             core: Mutex::new(Core::new(limits)),
             host: OnceLock::new(),
+            journal: OnceLock::new(),
             timekeeper: Timekeeper::new(),
             metrics,
         });
@@ -102,6 +106,13 @@ impl Dispatcher {
     pub fn set_host(&self, host: Arc<dyn Host>) {
         if self.host.set(host).is_err() {
             log::error!("a second host of sandboxes was named; the first one stays");
+        }
+    }
+
+    /// Names who writes down what happens. Until then nobody does.
+    pub fn set_journal(&self, journal: Arc<dyn Journal>) {
+        if self.journal.set(journal).is_err() {
+            log::error!("a second journal was named; the first one stays");
         }
     }
 
@@ -135,8 +146,15 @@ impl Dispatcher {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Deliver { poll, event, deadline, sandbox } => {
+                Effect::Deliver { poll, event, deadline, sandbox, given } => {
+                    let journal = self.journal.get().filter(|_| given.is_some());
+                    if let (Some(journal), Some(given)) = (journal, given) {
+                        journal.given(&event, given);
+                    }
                     if !poll.deliver(&event, deadline) {
+                        if let Some(journal) = journal {
+                            journal.taken_back(sandbox, event.id);
+                        }
                         log::debug!("{}: the runtime was gone, another one gets it", event.id);
                         // Not by calling this again: a thousand runtimes may be gone in a row.
                         let ((), more) = self.decide(|core, now| {
@@ -147,6 +165,9 @@ impl Dispatcher {
                 }
                 Effect::Reply { reply, outcome, report } => {
                     self.metrics.invocation_ended(&outcome, &report);
+                    if let Some(journal) = self.journal.get() {
+                        journal.concluded(&outcome, &report);
+                    }
                     reply.reply(outcome, report);
                 }
                 Effect::HangUp(poll) => poll.hang_up(),
@@ -158,6 +179,11 @@ impl Dispatcher {
                 Effect::Frost(order) => {
                     if let Some(host) = self.host.get() {
                         host.frost(order);
+                    }
+                }
+                Effect::Ended(ended) => {
+                    if let Some(journal) = self.journal.get() {
+                        journal.ended(ended);
                     }
                 }
                 Effect::Stop(order) => {
@@ -253,6 +279,9 @@ impl Dispatcher {
 
     pub fn started(&self, sandbox: SandboxId) -> bool {
         self.metrics.sandbox_started();
+        if let Some(journal) = self.journal.get() {
+            journal.started(sandbox);
+        }
         self.run(|core, now| core.started(sandbox, now))
     }
 
@@ -272,14 +301,16 @@ impl Dispatcher {
         self.run(|core, now| core.removed(sandbox, now));
     }
 
+    /// A container that somebody else has started is a sandbox from now on; which one. None when it
+    /// was one already.
     pub fn adopt(
         &self,
         target: &Arc<Target>,
         container: Arc<str>,
         name: Arc<str>,
         address: IpAddr,
-    ) {
-        self.run(|core, now| core.adopt(target, container, name, address, now));
+    ) -> Option<SandboxId> {
+        self.run(|core, now| core.adopt(target, container, name, address, now))
     }
 
     pub fn out_of_memory(&self, container: &str) {

@@ -93,6 +93,8 @@ pub(super) struct Delivery {
     pub(super) poll: Box<dyn Poll>,
     pub(super) event: Arc<Event>,
     pub(super) sandbox: SandboxId,
+    /// Not the same event again.
+    first: bool,
 }
 
 pub(super) struct World {
@@ -108,6 +110,11 @@ pub(super) struct World {
     pub(super) ticks: usize,
     /// Who has an event, and how many of its deliveries there have not failed.
     holders: HashMap<Uuid, (SandboxId, u32)>,
+    /// What a journal was told: invocations that have begun and not ended, and where; those that
+    /// were taken back; sandboxes that have ended.
+    begun: HashMap<Uuid, SandboxId>,
+    taken_back: HashSet<(Uuid, SandboxId)>,
+    ended: HashSet<SandboxId>,
     next: u64,
 }
 
@@ -140,6 +147,9 @@ impl World {
             deliveries: Vec::new(),
             ticks: 0,
             holders: HashMap::new(),
+            begun: HashMap::new(),
+            taken_back: HashSet::new(),
+            ended: HashSet::new(),
             next: 0,
         }
     }
@@ -160,17 +170,37 @@ impl World {
         self.core.let_in(self.now, wall);
         for effect in std::mem::take(&mut self.core.effects) {
             match effect {
-                Effect::Deliver { poll, event, sandbox, .. } => {
+                Effect::Deliver { poll, event, sandbox, given, .. } => {
+                    if let Some(given) = &given {
+                        assert_eq!(given.sandbox, sandbox);
+                        assert!(!self.ended.contains(&sandbox), "{sandbox} has ended");
+                        let elsewhere = self.begun.insert(event.id, sandbox);
+                        assert_eq!(elsewhere, None, "{} has begun already", event.id);
+                    }
                     let holder = self.holders.entry(event.id).or_insert((sandbox, 0));
                     if holder.0 != sandbox {
                         assert_eq!(holder.1, 0, "{} has it and {sandbox} gets it", holder.0);
                         *holder = (sandbox, 0);
                     }
                     holder.1 += 1;
-                    self.deliveries.push(Delivery { poll, event, sandbox });
+                    self.deliveries.push(Delivery { poll, event, sandbox, first: given.is_some() });
                 }
-                Effect::Reply { reply, outcome, report } => reply.reply(outcome, report),
+                Effect::Reply { reply, outcome, report } => {
+                    let begun = self.begun.remove(&report.event.id);
+                    if report.started.is_some() {
+                        let sandbox = report.sandbox.expect("a sandbox has taken it");
+                        let told = begun == Some(sandbox)
+                            || self.taken_back.contains(&(report.event.id, sandbox));
+                        assert!(told, "{} ends and has not begun", report.event.id);
+                    } else {
+                        assert_eq!(begun, None, "it was taken by nobody");
+                    }
+                    reply.reply(outcome, report);
+                }
                 Effect::HangUp(poll) => poll.hang_up(),
+                Effect::Ended(ended) => {
+                    assert!(self.ended.insert(ended.sandbox), "{} ends twice", ended.sandbox);
+                }
                 Effect::Start => self.tokens += 1,
                 Effect::Stop(order) => self.stops.push(order),
                 Effect::Frost(order) => self.frosts.push_back(order),
@@ -183,9 +213,13 @@ impl World {
 
     /// Carries out one delivery; whether it arrived.
     pub(super) fn deliver(&mut self, index: usize) -> bool {
-        let Delivery { poll, event, sandbox } = self.deliveries.remove(index);
+        let Delivery { poll, event, sandbox, first } = self.deliveries.remove(index);
         let arrived = poll.deliver(&event, self.wall());
         if !arrived {
+            if first && self.begun.get(&event.id) == Some(&sandbox) {
+                self.begun.remove(&event.id);
+                self.taken_back.insert((event.id, sandbox));
+            }
             if let Some(holder) = self.holders.get_mut(&event.id)
                 && holder.0 == sandbox
             {

@@ -1,168 +1,136 @@
-//! What a container wrote: the request, and the demultiplexer for its answer.
+//! What a container wrote, as the Engine's own log has kept it: line by line, with times.
 //!
-//! The Engine frames the two outputs: a byte for the stream, three zeros, four for the length (big
-//! endian), then that many bytes. A frame may end in the middle of a line, and a read in the middle
-//! of a frame. Nothing is followed here, and the outputs are not told apart.
+//! This is for what [`attach`](super::attach) has missed. Nothing is followed here: with API 1.41
+//! a log that is followed loses lines, and repeats others, whenever it is rotated.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::engine::{Call, Engine};
 use super::error::EngineError;
+use super::frames::{BadFrame, Frames, Output};
 use super::wire::Target;
+use crate::observe::time::parse_rfc3339;
 
-const HEADER_BYTES: usize = 8;
-
-/// How much of a log is read to find its end. A log driver with a size limit keeps far less; a
-/// container without one is asked for its last lines only.
+/// How much of a log is read to find its end. A log driver with a size limit keeps far less.
 const STREAM_LIMIT_BYTES: u64 = 256 * 1024 * 1024;
+/// The longest message that is put together; the Engine's own are of 16 KiB at most.
+const MESSAGE_BYTES: usize = 64 * 1024;
 
-/// Which part of a container's output is wanted.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct LogQuery {
-    pub since: Option<SystemTime>,
-    pub until: Option<SystemTime>,
-    /// Only this many lines from the end.
-    pub tail_lines: Option<u32>,
+/// A line, or a piece of one: the Engine cuts lines of more than 16 KiB. The last piece of a line
+/// ends in a line feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Logged {
+    pub output: Output,
+    /// When the Engine had it; of all pieces of a line the time of the first.
+    pub time: SystemTime,
+    pub bytes: Vec<u8>,
 }
 
-/// Takes the frames apart and keeps the last bytes of what was in them.
-struct Demultiplexer {
-    header: [u8; HEADER_BYTES],
-    header_filled: usize,
-    /// Bytes of the current frame that are still to come.
-    left: usize,
-    /// The container has a terminal: then there are no frames.
-    raw: bool,
-    frames: u64,
-    keep: usize,
-    kept: Vec<u8>,
+/// Puts messages together and keeps the last of them.
+struct Messages {
+    frames: Frames,
+    kept: VecDeque<Logged>,
+    kept_bytes: usize,
+    keep_bytes: usize,
+    message: Vec<u8>,
+    output: Output,
 }
 
-/// A frame began with what is no header.
-#[derive(Debug, PartialEq, Eq)]
-struct BadFrame;
-
-impl Demultiplexer {
-    /// Keeps the last `keep` bytes.
-    fn new(keep: usize) -> Self {
-        Demultiplexer {
-            header: [0; HEADER_BYTES],
-            header_filled: 0,
-            left: 0,
-            raw: false,
-            frames: 0,
-            keep,
-            kept: Vec::new(),
+impl Messages {
+    fn new(keep_bytes: usize) -> Messages {
+        Messages {
+            frames: Frames::default(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            keep_bytes,
+            message: Vec::new(),
+            output: Output::Stdout,
         }
     }
 
-    fn push(&mut self, mut input: &[u8]) -> Result<(), BadFrame> {
-        while !input.is_empty() {
-            if self.raw {
-                self.store(input);
-                return Ok(());
-            }
-            if self.left > 0 {
-                let (data, rest) = input.split_at(self.left.min(input.len()));
-                self.left -= data.len();
-                self.store(data);
-                input = rest;
-                continue;
-            }
-            let wanted = HEADER_BYTES - self.header_filled;
-            let (part, rest) = input.split_at(wanted.min(input.len()));
-            let end = self.header_filled + part.len();
-            self.header[self.header_filled..end].copy_from_slice(part);
-            self.header_filled = end;
-            input = rest;
-            if end == HEADER_BYTES {
-                self.begin_frame()?;
+    fn push(&mut self, input: &[u8]) -> Result<(), BadFrame> {
+        let mut frames = std::mem::take(&mut self.frames);
+        let pushed = frames.push(input, &mut |output, begins, bytes| {
+            self.take(output, begins, bytes);
+        });
+        self.frames = frames;
+        pushed
+    }
+
+    /// Each frame is one message; without frames each line is.
+    fn take(&mut self, output: Output, begins: bool, bytes: &[u8]) {
+        if begins {
+            self.end_message();
+        }
+        self.output = output;
+        for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            self.message.extend_from_slice(line);
+            if line.ends_with(b"\n") || self.message.len() >= MESSAGE_BYTES {
+                self.end_message();
             }
         }
-        Ok(())
     }
 
-    fn begin_frame(&mut self) -> Result<(), BadFrame> {
-        self.header_filled = 0;
-        let [stream, 0, 0, 0, length @ ..] = self.header else { return self.not_a_frame() };
-        // 3 is the Engine's own error text within the stream.
-        if stream > 3 {
-            return self.not_a_frame();
+    fn end_message(&mut self) {
+        let message = std::mem::take(&mut self.message);
+        let Some(space) = message.iter().position(|&byte| byte == b' ') else { return };
+        let time = std::str::from_utf8(&message[..space]).ok().and_then(parse_rfc3339);
+        let bytes = &message[space + 1..];
+        // Without a time it is the rest of a message that was too long, or no message at all.
+        let Some(time) = time.filter(|_| !bytes.is_empty() && self.output != Output::Engine) else {
+            return;
+        };
+        self.kept_bytes += bytes.len();
+        self.kept.push_back(Logged { output: self.output, time, bytes: bytes.to_vec() });
+        while self.kept_bytes > self.keep_bytes
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.kept_bytes -= oldest.bytes.len();
         }
-        self.frames += 1;
-        self.left = usize::try_from(u32::from_be_bytes(length)).map_err(|_| BadFrame)?;
-        Ok(())
     }
 
-    /// Only a log that never had a frame is a terminal's.
-    fn not_a_frame(&mut self) -> Result<(), BadFrame> {
-        if self.frames > 0 {
-            return Err(BadFrame);
-        }
-        self.raw = true;
-        let header = self.header;
-        self.store(&header);
-        Ok(())
-    }
-
-    fn store(&mut self, data: &[u8]) {
-        let data = &data[data.len().saturating_sub(self.keep)..];
-        // Dropping the oldest bytes moves the others: only once in a while.
-        if self.kept.len() + data.len() > self.keep.saturating_mul(2) {
-            let surplus = (self.kept.len() + data.len()).saturating_sub(self.keep);
-            self.kept.drain(..surplus.min(self.kept.len()));
-        }
-        self.kept.extend_from_slice(data);
-    }
-
-    /// What was kept. A log that ends within a frame was cut off while it was written: its bytes
-    /// are there all the same.
-    fn finish(mut self) -> Vec<u8> {
-        if self.frames == 0 && !self.raw {
-            // A terminal's log of less than a header.
-            let header = self.header;
-            self.store(&header[..self.header_filled]);
-        }
-        let surplus = self.kept.len().saturating_sub(self.keep);
-        self.kept.drain(..surplus);
+    fn finish(mut self) -> VecDeque<Logged> {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.finish(&mut |output, begins, bytes| self.take(output, begins, bytes));
+        self.end_message();
         self.kept
     }
 }
 
 /// Seconds and nanoseconds since 1970, as the Engine takes a time.
-pub(super) fn timestamp(time: SystemTime) -> String {
+fn timestamp(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     format!("{}.{:09}", since.as_secs(), since.subsec_nanos())
 }
 
 impl Engine {
-    /// What a container wrote to both its outputs, in the order the Engine received it: the last
-    /// `max_bytes` of what the query selects.
+    /// What a container wrote to both its outputs from `since` to `until`, in the order in which
+    /// the Engine received it: the last messages of it that have `max_bytes` together.
     pub fn container_logs(
         &self,
         id: &str,
-        query: LogQuery,
+        since: Option<SystemTime>,
+        until: Option<SystemTime>,
         max_bytes: usize,
-    ) -> Result<Vec<u8>, EngineError> {
-        let mut target =
-            Target::named("/containers", id, "/logs")?.query("stdout", "1").query("stderr", "1");
-        if let Some(since) = query.since {
-            target = target.query("since", &timestamp(since));
-        }
-        if let Some(until) = query.until {
-            target = target.query("until", &timestamp(until));
-        }
-        if let Some(lines) = query.tail_lines {
-            target = target.query("tail", &lines.to_string());
+    ) -> Result<VecDeque<Logged>, EngineError> {
+        let mut target = Target::named("/containers", id, "/logs")?
+            .query("stdout", "1")
+            .query("stderr", "1")
+            .query("timestamps", "1");
+        for (key, time) in [("since", since), ("until", until)] {
+            if let Some(time) = time {
+                target = target.query(key, &timestamp(time));
+            }
         }
         let mut streamed = self.stream(Call::get(target))?;
         let read = {
             let mut reader = streamed.body.with_config().limit(STREAM_LIMIT_BYTES).reader();
-            demultiplex(&mut reader, max_bytes)
+            read_all(&mut reader, max_bytes)
         };
         match read {
-            Ok(Ok(bytes)) => Ok(bytes),
+            Ok(Ok(kept)) => Ok(kept),
             Ok(Err(BadFrame)) => Err(EngineError::Malformed {
                 call: streamed.call,
                 reason: "a log frame without a valid header".to_owned(),
@@ -172,14 +140,17 @@ impl Engine {
     }
 }
 
-fn demultiplex(reader: &mut dyn Read, keep: usize) -> io::Result<Result<Vec<u8>, BadFrame>> {
-    let mut demultiplexer = Demultiplexer::new(keep);
+fn read_all(
+    reader: &mut dyn Read,
+    max_bytes: usize,
+) -> io::Result<Result<VecDeque<Logged>, BadFrame>> {
+    let mut messages = Messages::new(max_bytes);
     let mut chunk = [0; 8 * 1024];
     loop {
         match reader.read(&mut chunk)? {
-            0 => return Ok(Ok(demultiplexer.finish())),
+            0 => return Ok(Ok(messages.finish())),
             amount => {
-                if let Err(bad) = demultiplexer.push(&chunk[..amount]) {
+                if let Err(bad) = messages.push(&chunk[..amount]) {
                     return Ok(Err(bad));
                 }
             }
@@ -189,61 +160,70 @@ fn demultiplex(reader: &mut dyn Read, keep: usize) -> io::Result<Result<Vec<u8>,
 
 #[cfg(test)]
 mod tests {
+    use super::super::frames::tests::frame;
     use super::*;
 
-    fn frame(stream: u8, data: &[u8]) -> Vec<u8> {
-        let mut frame = vec![stream, 0, 0, 0];
-        frame.extend_from_slice(&u32::try_from(data.len()).unwrap().to_be_bytes());
-        frame.extend_from_slice(data);
-        frame
-    }
-
-    fn run(input: &[u8], chunk: usize, keep: usize) -> Result<Vec<u8>, BadFrame> {
-        let mut demultiplexer = Demultiplexer::new(keep);
+    fn run(input: &[u8], chunk: usize, keep: usize) -> Vec<(Output, u64, Vec<u8>)> {
+        let mut messages = Messages::new(keep);
         for piece in input.chunks(chunk) {
-            demultiplexer.push(piece)?;
+            messages.push(piece).unwrap();
         }
-        Ok(demultiplexer.finish())
+        let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let kept = messages.finish().into_iter();
+        kept.map(|logged| (logged.output, since(logged.time), logged.bytes)).collect()
     }
 
     #[test]
-    fn frames_come_apart_wherever_the_reads_cut_them() {
-        let input = [frame(1, b"one\ntw"), frame(2, b""), frame(2, b"o\n")].concat();
+    fn messages_come_with_their_times_wherever_the_reads_cut_them() {
+        let input = [
+            frame(1, b"1970-01-01T00:00:01.000000000Z one\n"),
+            frame(2, b"1970-01-01T00:00:02.000000000Z begun "),
+            frame(1, b"1970-01-01T00:00:03.000000000Z three\n"),
+            frame(2, b"1970-01-01T00:00:02.000000000Z and ended"),
+        ];
+        let input = input.concat();
         for chunk in 1..=input.len() {
-            assert_eq!(run(&input, chunk, 100).unwrap(), b"one\ntwo\n", "{chunk}");
+            let expected = [
+                (Output::Stdout, 1, b"one\n".to_vec()),
+                (Output::Stderr, 2, b"begun ".to_vec()),
+                (Output::Stdout, 3, b"three\n".to_vec()),
+                (Output::Stderr, 2, b"and ended".to_vec()),
+            ];
+            assert_eq!(run(&input, chunk, 100), expected, "{chunk}");
+        }
+        assert_eq!(run(&input, 7, 15).len(), 2, "the last that have 15 bytes together");
+    }
+
+    #[test]
+    fn a_terminals_lines_have_times_too() {
+        let input = b"1970-01-01T00:00:01Z a b\r\n1970-01-01T00:00:02Z c";
+        for chunk in 1..=input.len() {
+            let expected =
+                [(Output::Stdout, 1, b"a b\r\n".to_vec()), (Output::Stdout, 2, b"c".to_vec())];
+            assert_eq!(run(input, chunk, 100), expected);
         }
     }
 
     #[test]
-    fn only_the_end_is_kept() {
-        let input: Vec<u8> = (0..1000).flat_map(|_| frame(1, b"0123456789")).collect();
-        for chunk in [1, 7, 4096] {
-            assert_eq!(run(&input, chunk, 13).unwrap(), b"7890123456789");
-        }
-        assert_eq!(run(&input, 64, 0).unwrap(), b"");
+    fn what_has_no_time_is_no_message() {
+        let input = [frame(3, b"Error grabbing logs: EOF\n"), frame(1, b"text\n")].concat();
+        assert_eq!(run(&input, 64, 100), []);
     }
 
     #[test]
-    fn memory_stays_within_twice_what_is_kept() {
-        let mut demultiplexer = Demultiplexer::new(64);
+    fn memory_stays_within_what_is_kept() {
+        let mut messages = Messages::new(64);
         for _ in 0..100 {
-            demultiplexer.push(&frame(1, &[b'x'; 1000])).unwrap();
-            assert!(demultiplexer.kept.len() <= 128);
+            let text = [&b"1970-01-01T00:00:01Z "[..], &[b'x'; 1000]].concat();
+            messages.push(&frame(1, &text)).unwrap();
         }
-    }
-
-    #[test]
-    fn a_length_that_never_comes_is_no_memory() {
-        let input = [1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, b'a', b'b'];
-        assert_eq!(run(&input, 3, 100).unwrap(), b"ab");
-    }
-
-    #[test]
-    fn a_terminal_has_no_frames() {
-        assert_eq!(run(b"hello, terminal\r\n", 4, 100).unwrap(), b"hello, terminal\r\n");
-        assert_eq!(run(b"hi", 4, 100).unwrap(), b"hi");
-        let input = [frame(1, b"ok"), b"no header".to_vec()].concat();
-        assert_eq!(run(&input, 64, 100), Err(BadFrame));
+        let endless = [1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff];
+        messages.push(&endless).unwrap();
+        for _ in 0..100 {
+            messages.push(&[b'x'; 8192]).unwrap();
+            assert!(messages.message.len() < MESSAGE_BYTES + 8192);
+        }
+        assert_eq!(messages.finish(), []);
     }
 
     #[test]

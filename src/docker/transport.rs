@@ -104,7 +104,7 @@ impl Connector<()> for UnixConnector {
 ///
 /// std's `UnixStream::connect` waits for ever when the listener's backlog is full, as it is when
 /// dockerd hangs; on Linux the send timeout of a Unix socket bounds that wait too (unix(7)).
-fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
+pub(super) fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
     let address = SocketAddrUnix::new(path)?;
     let socket = rustix::net::socket_with(
         AddressFamily::UNIX,
@@ -115,6 +115,15 @@ fn connect(path: &Path, timeout: Option<Duration>) -> io::Result<UnixStream> {
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, timeout)?;
     // With a send timeout set, Linux does not restart it after a signal (signal(7)).
     rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+    Ok(UnixStream::from(socket))
+}
+
+/// Connects without waiting for anything, and gives a socket that never waits either.
+pub(super) fn connect_at_once(path: &Path) -> io::Result<UnixStream> {
+    let address = SocketAddrUnix::new(path)?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &address)?;
     Ok(UnixStream::from(socket))
 }
 

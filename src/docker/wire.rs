@@ -73,13 +73,18 @@ impl Target {
         &self.path
     }
 
+    /// The path and query for `api`.
+    pub(super) fn path_and_query(&self, api: ApiVersion) -> String {
+        if self.versioned {
+            format!("/v{api}{}{}", self.path, self.query)
+        } else {
+            format!("{}{}", self.path, self.query)
+        }
+    }
+
     /// The URI for `api`. The host is only the key of the connection pool.
     pub(super) fn uri(&self, api: ApiVersion) -> String {
-        if self.versioned {
-            format!("http://docker/v{api}{}{}", self.path, self.query)
-        } else {
-            format!("http://docker{}{}", self.path, self.query)
-        }
+        format!("http://docker{}", self.path_and_query(api))
     }
 }
 

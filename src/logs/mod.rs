@@ -1,5 +1,7 @@
-//! What functions print, kept and served; knows no containers and no HTTP routes.
+//! What functions print: collected, kept and served; knows no HTTP routes.
 //!
+//! [`collect`] reads what containers write and brings it into the form of a log; it knows dispatch
+//! and the Engine, and nothing else here does.
 //! [`store`] owns everything that is kept: log groups, each with its streams and their events, in
 //! files below the service's storage. Whoever has lines appends them; whoever asks gets pages.
 //!
@@ -13,6 +15,7 @@
 //! | `world` | limits, clock and disk |
 
 mod codec;
+pub mod collect;
 pub mod error;
 pub mod filter;
 mod group;

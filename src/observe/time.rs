@@ -1,8 +1,8 @@
-//! Points in time as text, in UTC. Only the way out: nothing is parsed, and there are no time
-//! zones and no leap seconds (POSIX time has none).
+//! Points in time as text, in UTC. In is taken only what the Engine and programs write into logs;
+//! there are no leap seconds (POSIX time has none).
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MILLIS_PER_DAY: i128 = 86_400_000;
 /// The years that have four digits, which both text forms require: 0000-01-01 to 9999-12-31.
@@ -103,6 +103,57 @@ fn date(days_since_1970: i128) -> (i128, i128, i128) {
     (era * 400 + year + i128::from(month <= 2), month, day)
 }
 
+/// The days from 1970-01-01 to a date: the other way round.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
+        - 719_468
+}
+
+/// A point in time from 1970 on in the form of RFC 3339, to the nanosecond. None for anything else.
+pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize, low: i64, high: i64| {
+        let digits = bytes.get(from..to)?;
+        let number = digits.iter().try_fold(0_i64, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+        })?;
+        (low..=high).contains(&number).then_some(number)
+    };
+    let is = |at: usize, among: &[u8]| bytes.get(at).is_some_and(|byte| among.contains(byte));
+    let shape = [4, 7].iter().all(|&at| is(at, b"-")) && [13, 16].iter().all(|&at| is(at, b":"));
+    if !shape || !is(10, b"Tt ") {
+        return None;
+    }
+    let days = days(number(0, 4, 1970, 9999)?, number(5, 7, 1, 12)?, number(8, 10, 1, 31)?);
+    let (hour, minute) = (number(11, 13, 0, 23)?, number(14, 16, 0, 59)?);
+    let second = number(17, 19, 0, 60)?;
+    let mut at = 19;
+    let mut nanos = 0;
+    if is(at, b".") {
+        let digits = bytes[20..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let counted = digits.min(9);
+        nanos = number(20, 20 + counted, 0, 999_999_999)?
+            * 10_i64.pow(9 - u32::try_from(counted).ok()?);
+        if digits == 0 {
+            return None;
+        }
+        at = 20 + digits;
+    }
+    let offset = match bytes.get(at..)? {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let minutes = number(at + 1, at + 3, 0, 23)? * 60 + number(at + 4, at + 6, 0, 59)?;
+            if *sign == b'+' { minutes } else { -minutes }
+        }
+        _ => return None,
+    };
+    let seconds = days * 86_400 + hour * 3600 + (minute - offset) * 60 + second;
+    let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanos).ok()?);
+    Some(UNIX_EPOCH + since)
+}
+
 /// The parts of a clamped time fit by construction.
 fn small<T: TryFrom<i128> + Default>(value: i128) -> T {
     T::try_from(value).unwrap_or_default()
@@ -140,6 +191,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_is_read_again() {
+        for millis in [0, 951_782_399_999, 1_795_424_571_123, 253_402_300_799_999] {
+            let time = at(millis);
+            assert_eq!(parse_rfc3339(&rfc3339_millis(time)), Some(time));
+        }
+        let same = [
+            "2026-11-23T09:02:51.000000042Z",
+            "2026-11-23t09:02:51.0000000429z",
+            "2026-11-23 10:32:51.000000042+01:30",
+            "2026-11-23T04:02:51.000000042-05:00",
+        ];
+        let time = UNIX_EPOCH + Duration::new(1_795_424_571, 42);
+        for text in same {
+            assert_eq!(parse_rfc3339(text), Some(time), "{text}");
+        }
+        for text in [
+            "",
+            "2026-11-23",
+            "2026-11-23T09:02:51",
+            "2026-11-23T09:02:51.Z",
+            "2026-13-23T09:02:51Z",
+            "2026-11-23T09:02:61Z",
+            "2026-11-23T09:02:51+0000",
+            "1969-11-23T09:02:51Z",
+            "1970-01-01T00:00:00+01:00",
+            "20é6-11-23T09:02:51Z",
+            "2026-11-23T09:02:51Zx",
+        ] {
+            assert_eq!(parse_rfc3339(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn http_dates_name_the_day() {
         assert_eq!(imf_fixdate(at(784_111_777_000)), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(imf_fixdate(at(1_795_424_571_123)), "Mon, 23 Nov 2026 09:02:51 GMT");
@@ -159,6 +243,8 @@ mod tests {
         let (mut year, mut month, mut day) = (1600, 1, 1);
         for days in -135_140..157_054 {
             assert_eq!(date(days), (year, month, day), "{days}");
+            let parts = [year, month, day].map(|part| i64::try_from(part).unwrap());
+            assert_eq!(i128::from(super::days(parts[0], parts[1], parts[2])), days);
             let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let length = match month {
                 2 if leap => 29,

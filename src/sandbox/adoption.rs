@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender};
 use crate::docker::{Container, ContainerSummary, Engine, EngineError};
 use crate::function::model::{LATEST, key};
 use crate::function::name::Place;
+use crate::logs::collect::Collector;
 
 /// The name of a function whose runtime tells none, as in AWS's Runtime Interface Emulator.
 pub const DEFAULT_FUNCTION: &str = "function";
@@ -60,6 +61,7 @@ pub struct Adoption {
 struct Finder {
     engine: Engine,
     dispatcher: Arc<Dispatcher>,
+    collector: Collector,
     region: String,
     account_id: String,
     owner: String,
@@ -71,12 +73,14 @@ impl Adoption {
     pub fn start(
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
+        collector: Collector,
         place: Place<'_>,
         owner: &str,
     ) -> std::io::Result<Adoption> {
         let finder = Arc::new(Finder {
             engine,
             dispatcher,
+            collector,
             region: place.region.to_owned(),
             account_id: place.account_id.to_owned(),
             owner: owner.to_owned(),
@@ -193,8 +197,11 @@ impl Finder {
                     container.name,
                     target.name
                 );
-                let id = Arc::from(container.id);
-                self.dispatcher.adopt(&target, id, Arc::from(container.name), address);
+                let id: Arc<str> = Arc::from(container.id);
+                let name = Arc::from(container.name);
+                if let Some(sandbox) = self.dispatcher.adopt(&target, id.clone(), name, address) {
+                    self.collector.adopt(sandbox, &target, &id);
+                }
                 Ok(true)
             }
             None => Ok(false),

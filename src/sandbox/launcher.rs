@@ -25,6 +25,7 @@ use super::state::EndReason;
 use crate::dispatch::{Dispatcher, FrostOrder, Host, Refusal, StartOrder, StopOrder};
 use crate::docker::{Engine, EngineError, Image, NetworkMode};
 use crate::function::model::{Code, Function};
+use crate::logs::collect::Collector;
 use crate::package::{Builder, DirectoryError};
 
 /// How often a start is tried with another address when the Engine says that one is taken.
@@ -44,6 +45,7 @@ pub struct Launcher {
     dispatcher: Arc<Dispatcher>,
     builder: Arc<Builder>,
     hot_reload: Arc<HotReload>,
+    collector: Collector,
     common: Common,
     home: Arc<Home>,
     slots: Arc<Slots>,
@@ -99,7 +101,7 @@ impl Launcher {
     pub fn start(
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
-        (builder, hot_reload): (Arc<Builder>, Arc<HotReload>),
+        (builder, hot_reload, collector): (Arc<Builder>, Arc<HotReload>, Collector),
         common: Common,
         home: Arc<Home>,
         slots: Arc<Slots>,
@@ -114,6 +116,7 @@ impl Launcher {
             dispatcher,
             builder,
             hot_reload,
+            collector,
             common,
             home,
             slots,
@@ -296,6 +299,7 @@ impl Launcher {
             self.removal.later(&id);
             return Err(StartError::Unwanted);
         }
+        self.collector.follow(order, &id, spec::log_stream(&spec));
         Ok(id)
     }
 

@@ -5,10 +5,10 @@
 use std::time::SystemTime;
 
 use crate::config::Credentials;
-use crate::dispatch::{Kind, StartOrder};
+use crate::dispatch::StartOrder;
 use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode, ReadOnlyMount};
 use crate::function::model::Function;
-use crate::observe::time::Civil;
+use crate::logs::collect::stream_name;
 
 /// Lambda's own limits of processes and of open files.
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
@@ -21,6 +21,9 @@ const MEMORY_MB_PER_CPU: u32 = 1769;
 const USER: &str = "993:990";
 /// How much of a container's output the Engine keeps.
 const LOG_SIZE: &str = "10m";
+
+/// The variable that names the log stream.
+const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME=";
 
 /// What all sandboxes of a service have in common.
 #[derive(Debug, Clone)]
@@ -112,6 +115,12 @@ pub(super) fn mount_code(spec: &mut ContainerSpec, source: String) {
     spec.working_dir.get_or_insert_with(|| TASK_ROOT.to_owned());
 }
 
+/// The log stream that a container's environment names.
+pub(super) fn log_stream(spec: &ContainerSpec) -> String {
+    let named = spec.env.iter().find_map(|line| line.strip_prefix(LOG_STREAM));
+    named.unwrap_or_default().to_owned()
+}
+
 /// One sandbox alone may use the CPU that the service allows; several at once share it in
 /// proportion to their memory, as on Lambda. A quota by memory would make a small function wait
 /// for most of each period while the CPU is idle.
@@ -136,29 +145,27 @@ fn environment(
     now: SystemTime,
 ) -> Vec<String> {
     let target = &order.target;
-    let kind = match order.kind {
-        Kind::OnDemand => "on-demand",
-        Kind::Provisioned => "provisioned-concurrency",
-    };
-    let Civil { year, month, day, .. } = Civil::from(now);
-    let stream = uuid::Uuid::new_v4().simple().to_string();
     let mut env = vec![
         format!("AWS_LAMBDA_RUNTIME_API={}", common.runtime_api),
         format!("AWS_LAMBDA_FUNCTION_NAME={}", target.name),
         format!("AWS_LAMBDA_FUNCTION_VERSION={}", target.version),
         format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", function.memory_mb),
-        format!("AWS_LAMBDA_INITIALIZATION_TYPE={kind}"),
+        format!("AWS_LAMBDA_INITIALIZATION_TYPE={}", order.kind.name()),
         format!("AWS_LAMBDA_LOG_GROUP_NAME={}", function.logging.group),
-        format!(
-            "AWS_LAMBDA_LOG_STREAM_NAME={year:04}/{month:02}/{day:02}/[{}]{stream}",
-            target.version
-        ),
+        format!("{LOG_STREAM}{}", stream_name(&target.version, now)),
         format!("AWS_REGION={}", function.region),
         format!("AWS_DEFAULT_REGION={}", function.region),
         "LAMBDA_TASK_ROOT=/var/task".to_owned(),
         "LAMBDA_RUNTIME_DIR=/var/runtime".to_owned(),
         "TZ=:UTC".to_owned(),
     ];
+    // AWS's runtimes and loggers act on these; without them they print text.
+    let logging = &function.logging;
+    if logging.json {
+        env.push("AWS_LAMBDA_LOG_FORMAT=JSON".to_owned());
+        let level = logging.application_level.as_deref().unwrap_or("INFO");
+        env.push(format!("AWS_LAMBDA_LOG_LEVEL={level}"));
+    }
     if let Some(Credentials { access_key_id, secret_access_key, .. }) = &common.credentials {
         env.push(format!("AWS_ACCESS_KEY_ID={access_key_id}"));
         env.push(format!("AWS_SECRET_ACCESS_KEY={}", secret_access_key.reveal()));
@@ -184,7 +191,7 @@ fn environment(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::Target;
+    use crate::dispatch::{Kind, Target};
     use crate::function::model::{ImageConfig, tests::sample};
     use std::sync::Arc;
     use std::time::{Duration, UNIX_EPOCH};
@@ -227,6 +234,8 @@ mod tests {
         assert_eq!(value("_HANDLER").as_deref(), Some("app.handler"));
         assert_eq!(value("KEY").as_deref(), Some("secret"));
         let stream = value("AWS_LAMBDA_LOG_STREAM_NAME").unwrap();
+        assert_eq!(log_stream(&spec), stream);
+        assert_eq!(value("AWS_LAMBDA_LOG_FORMAT"), None);
         assert!(stream.starts_with("2026/11/23/[$LATEST]") && stream.len() == 52, "{stream}");
         assert_eq!(value("AWS_ACCESS_KEY_ID"), None, "nobody has configured one");
     }

@@ -16,7 +16,7 @@ fn an_invocation_is_given_answered_and_ends_once() {
     let book = world.book.lock().unwrap();
     let report = &book.outcomes[&id][0].1;
     assert_eq!(report.duration, ms(5));
-    assert!(report.init.is_some() && report.container.as_ref() == Some(&sandbox.container));
+    assert!(report.init.is_some() && report.sandbox == Some(sandbox.id));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! It is AWS's own Rust runtime client with a handler that can succeed, fail, crash, hang and look around.
 //! It deliberately checks nothing itself: each test judges what comes back to the caller.
-//! `FAIL_INIT` in the environment breaks the start: `exit` ends before the first poll, `hang` never polls.
+//! `FAIL_INIT` in the environment breaks the start: `exit` ends before the first poll, `hang` never polls; both
+//! say so first.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -42,6 +43,19 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
             println!("last log line of {}", context.request_id);
             json!(number("lines"))
         }
+        "print" => {
+            print(&payload)?;
+            json!(context.request_id)
+        }
+        "print and exit" => {
+            print(&payload)?;
+            std::process::exit(i32::try_from(number("code"))?)
+        }
+        "print and sleep" => {
+            print(&payload)?;
+            tokio::time::sleep(Duration::from_millis(number("ms"))).await;
+            json!(context.request_id)
+        }
         "memory" => {
             let mib = usize::try_from(number("mib"))?;
             // Written, not only reserved: the kernel counts a page when it is touched.
@@ -67,6 +81,23 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
         }),
     };
     Ok(FunctionResponse::BufferedResponse(answer))
+}
+
+/// Writes to both outputs, in turns: as it is said, without a line feed of its own. `repeat` times; `{n}` is the
+/// number of the time. `binary` bytes that are no text follow.
+fn print(payload: &Value) -> Result<(), Error> {
+    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    let text = |key: &str, n: u64| {
+        payload[key].as_str().unwrap_or_default().replace("{n}", &n.to_string())
+    };
+    for n in 0..payload["repeat"].as_u64().unwrap_or(1) {
+        out.write_all(text("out", n).as_bytes())?;
+        out.flush()?;
+        err.write_all(text("err", n).as_bytes())?;
+    }
+    let binary = usize::try_from(payload["binary"].as_u64().unwrap_or(0))?;
+    out.write_all(&(0..=u8::MAX).cycle().take(binary).collect::<Vec<u8>>())?;
+    Ok(out.flush()?)
 }
 
 /// All byte values in turn, through the client's streaming mode: a chunked body that is not JSON.
@@ -130,8 +161,14 @@ fn look_around() -> Result<Value, Error> {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     match std::env::var("FAIL_INIT").as_deref() {
-        Ok("exit") => std::process::exit(7),
-        Ok("hang") => std::future::pending::<()>().await,
+        Ok("exit") => {
+            eprintln!("this start fails");
+            std::process::exit(7)
+        }
+        Ok("hang") => {
+            println!("this start hangs");
+            std::future::pending::<()>().await
+        }
         _ => {}
     }
     println!("the function starts");
