@@ -3,7 +3,7 @@
 //! The way of a line: the Engine sends what a container writes on a connection that was opened
 //! before the container was started ([`docker::attach`](crate::docker::Attached)). One thread,
 //! [`reader`], reads them all; [`lines`] puts lines together, [`sequence`] finds the invocation
-//! that each belongs to and writes `START`, `END` and `REPORT` in between ([`format`]), [`writer`]
+//! that each belongs to and writes `START`, `END` and `REPORT` in between ([`mod@format`]), [`writer`]
 //! hands the result to the store. What dispatch does comes by [`inbox`], which costs the warm path
 //! two short locks and wakes nobody.
 //!
