@@ -2,13 +2,14 @@
 # Measures the service beside the floor (two bare HTTP exchanges), the bare Engine and, on demand,
 # its peers, in one run on one machine, and prints Markdown tables.
 #
-#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold] [--only-async]
+#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold] [--functions] [--only-async]
 #
 #   --quick       fewer and shorter rounds: for a look, not for a record
 #   --peers       also AWS's Runtime Interface Emulator and `cargo lambda watch`, from PyPI
 #   --pinned      the warm table once more with everything on CPU 1, where figures repeat best
 #   --no-service  floor and peers only
-#   --no-cold     no cold starts: no Docker Engine is needed then
+#   --no-cold     no cold starts and no functions: no Docker Engine is needed then
+#   --functions   only deploying, listing and changing functions
 #   --only-async  the asynchronous queue alone: durable accepts, delivery, 100,000 waiting events
 #
 # Machines differ and are shared: only figures of one run can be compared, and best the ratios.
@@ -16,7 +17,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick='' peers='' pinned='' service=1 cold=1 only_async=''
+quick='' peers='' pinned='' service=1 cold=1 only_functions='' only_async=''
 for argument in "$@"; do
     case $argument in
         --quick) quick=1 ;;
@@ -25,6 +26,7 @@ for argument in "$@"; do
         --no-service) service= ;;
         --no-cold) cold= ;;
         --only-async) only_async=1 cold= ;;
+        --functions) only_functions=1 ;;
         *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -60,7 +62,7 @@ clean_up() {
     if [[ $cold ]] && command -v docker >/dev/null; then
         docker ps -aq --filter "name=$run" | xargs -r docker rm -f >/dev/null 2>&1 || true
         docker network ls -q --filter "name=$run" | xargs -r docker network rm >/dev/null 2>&1 || true
-        docker images -q "$run" | xargs -r docker rmi -f >/dev/null 2>&1 || true
+        docker images -q --filter "label=$run" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
     fi
     ((status == 0)) || tail -n 5 "$work"/*.log >&2 2>/dev/null || true
     rm -rf "$work"
@@ -135,6 +137,8 @@ container_prefix = "$name-"
 max_concurrent_executions = $((parked + 100))
 [asynchronous]
 max_queued_events = 500000
+[runtimes]
+"provided.al2023" = "$run:latest"
 TOML
     start service "$@" "$server" --config "$work/$name.toml"
     service_pid=$!
@@ -309,15 +313,32 @@ memory_row() { # TITLE MOMENT FILE
         "$(field threads <<<"$line")"
 }
 
+# The image of this run. What is built on it has its label too, and goes with it.
+import_image() {
+    mkdir -p "$work/image/var/task"
+    cp "$tools/bare-runtime" "$work/image/var/task/bootstrap"
+    tar -C "$work/image" -c var |
+        docker import --change 'ENTRYPOINT ["/var/task/bootstrap"]' --change "LABEL $run=1" - \
+            "$run:latest" >/dev/null
+}
+
+# Create to Active, lists, calls per second, storage.
+functions_tables() {
+    local options=()
+    [[ $quick ]] && options=(--rounds 2 --seconds 2)
+    say "functions"
+    start_service 127.0.0.1
+    printf '\n'
+    timeout 1800 python3 benches/functions.py --port "$service_port" --storage "$work/storage" \
+        --image "$run:latest" --bootstrap "$tools/bare-runtime" "${options[@]}"
+    stop_all
+}
+
 # Create + start + first byte at the bare Engine, and invocations without a sandbox: of a service without network
 # slots and of one with them.
 cold_tables() {
     local through=() what title subject line
     say "cold starts, $cold_rounds of each, and bursts"
-    mkdir -p "$work/image/var/task"
-    cp "$tools/bare-runtime" "$work/image/var/task/bootstrap"
-    tar -C "$work/image" -c var |
-        docker import --change 'ENTRYPOINT ["/var/task/bootstrap"]' - "$run:latest" >/dev/null
     if [[ $service ]]; then
         # Sandboxes reach the port over their bridge; strangers are refused by the service itself.
         service_name=$run-alone slots=0 start_service 0.0.0.0
@@ -422,9 +443,18 @@ if [[ $only_async ]]; then
     async_tables
     exit 0
 fi
+if [[ $only_functions ]]; then
+    import_image
+    functions_tables
+    exit 0
+fi
 warm "all"
 if [[ $pinned ]]; then warm "one" taskset -c 1; fi
 warm_table
 if [[ $service ]]; then memory_tables; fi
 if [[ $service ]]; then async_tables; fi
-if [[ $cold ]]; then cold_tables; fi
+if [[ $cold ]]; then
+    import_image
+    cold_tables
+    if [[ $service ]]; then functions_tables; fi
+fi
