@@ -80,14 +80,16 @@ impl SandboxNetwork {
         if let Some(network) = engine.network(&wanted.name)? {
             return SandboxNetwork::of(&network);
         }
-        create(engine, wanted)?;
-        match engine.network(&wanted.name)? {
-            Some(network) => SandboxNetwork::of(&network),
-            None => Err(NetworkError::Unusable {
-                name: wanted.name.clone(),
-                why: "it was removed as soon as it was made".into(),
-            }),
+        let created = create(engine, wanted);
+        // Another thread may have been quicker: then the Engine says that the subnet overlaps.
+        if let Some(network) = engine.network(&wanted.name)? {
+            return SandboxNetwork::of(&network);
         }
+        created?;
+        Err(NetworkError::Unusable {
+            name: wanted.name.clone(),
+            why: "it was removed as soon as it was made".into(),
+        })
     }
 
     fn of(network: &Network) -> Result<SandboxNetwork, NetworkError> {

@@ -39,6 +39,11 @@ def running_versions(service):
     return sorted(labels["lambda-runtime-api-server.version"] for labels in found)
 
 
+def at_work(service):
+    counts = service.http("GET", "/status").json()["invocations"]
+    return counts["active"] - counts["queued"]
+
+
 def test_provisioned_sandboxes_are_there_before_anybody_calls(make_service, image):
     service = make_service(execution={"idle_timeout_ms": 1_000})
     client, version = published(service, image, "ready")
@@ -101,8 +106,9 @@ def test_what_is_provisioned_is_kept_from_others(make_service, image):
     below = refused(client.put_function_concurrency, FunctionName="kept", ReservedConcurrentExecutions=1)
     assert below[:2] == (400, "InvalidParameterValueException")
     with ThreadPoolExecutor(3) as pool:
-        busy = [pool.submit(service.invoke, other, {"op": "sleep", "ms": 4_000}) for _ in range(2)]
-        wait_for(lambda: service.invoke(other, {"op": "where"}).status == 429, 20, "the others have no more")
+        busy = [pool.submit(service.invoke, other, {"op": "sleep", "ms": 8_000}) for _ in range(2)]
+        wait_for(lambda: at_work(service) == 2, 20, "both are at work")
+        assert service.invoke(other, {"op": "where"}).status == 429, "the others have no more"
         for _ in range(3):
             assert service.invoke(f"kept:{version}", {"op": "where"}).status == 200
         assert all(call.result().status == 200 for call in busy)
@@ -121,11 +127,6 @@ def test_a_provisioned_sandbox_that_cannot_initialize_is_told_as_failed(make_ser
     assert failed["AvailableProvisionedConcurrentExecutions"] == 0
 
 
-def at_work(service):
-    counts = service.http("GET", "/status").json()["invocations"]
-    return counts["active"] - counts["queued"]
-
-
 def test_memory_bounds_containers_and_idle_ones_make_room(make_service, image):
     service = make_service(execution={"max_total_memory_mb": 256})
     first, second, third = (service.create(name, image, MemorySize=128, Timeout=20) for name in ("a", "b", "c"))
@@ -133,7 +134,7 @@ def test_memory_bounds_containers_and_idle_ones_make_room(make_service, image):
         assert service.invoke(name, {"op": "where"}).status == 200, "an idle one of another function goes"
     wait_for(lambda: len(service.containers()) == 2, 20, "two fit")
     with ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(service.invoke, name, {"op": "sleep", "ms": 4_000}) for name in (first, second)]
+        busy = [pool.submit(service.invoke, name, {"op": "sleep", "ms": 8_000}) for name in (first, second)]
         wait_for(lambda: at_work(service) == 2, 20, "both are at work")
         answer = service.invoke(third, {"op": "where"})
         assert answer.status == 429, "no memory is left"
