@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::{START_MAX, at_once};
 use crate::engine::{Engine, text_field};
 
-/// Lambda gives one whole CPU at this memory size, and less in proportion.
+/// As the service: one whole CPU at most, and this memory size's weight is 1024.
+const NANO_CPUS: u64 = 1_000_000_000;
 const MIB_PER_CPU: u64 = 1769;
 
 /// An image to start, on a network that lives as long as this.
@@ -86,14 +87,14 @@ impl Bare {
     /// ones, read-only root, an ordinary user, bounded processes, memory, CPU and logs.
     fn container(&self, runtime_api: &str) -> String {
         let bytes = self.memory_mib << 20;
-        let nano_cpus = (self.memory_mib * 1_000_000_000 / MIB_PER_CPU).min(1_000_000_000);
+        let cpu_shares = self.memory_mib * 1024 / MIB_PER_CPU;
         format!(
             "{{\"Image\":\"{}\",\"User\":\"993:990\",\"Env\":[\"AWS_LAMBDA_RUNTIME_API={runtime_api}\"],\
              \"HostConfig\":{{\"NetworkMode\":\"{}\",\"CapDrop\":[\"ALL\"],\
              \"SecurityOpt\":[\"no-new-privileges\"],\"ReadonlyRootfs\":true,\
              \"Tmpfs\":{{\"/tmp\":\"rw,exec,nosuid,nodev,size=512m\"}},\"Init\":true,\
              \"PidsLimit\":1024,\"Ulimits\":[{{\"Name\":\"nofile\",\"Soft\":1024,\"Hard\":1024}}],\
-             \"Memory\":{bytes},\"MemorySwap\":{bytes},\"NanoCpus\":{nano_cpus},\
+             \"Memory\":{bytes},\"MemorySwap\":{bytes},\"NanoCpus\":{NANO_CPUS},\"CpuShares\":{cpu_shares},\
              \"LogConfig\":{{\"Type\":\"json-file\",\
              \"Config\":{{\"max-size\":\"10m\",\"max-file\":\"2\"}}}}}}}}",
             self.image, self.name
