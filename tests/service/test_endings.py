@@ -65,7 +65,7 @@ def test_neighbours_do_not_notice(service, image, name):
     other = service.create("neighbour", image, Timeout=60)
     host = where(service, other)
     containers = lambda: [one for one in service.containers() if not one.startswith(host)]
-    busy_then(service, name, lambda: docker_cli.docker("kill", *containers()))
+    busy_then(service, name, lambda: docker_cli.docker("kill", *containers(), check=False))
     assert where(service, other) == host
 
 
