@@ -10,14 +10,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 
 use std::fs::File;
+use std::io::Read;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime_api_server::docker::{
-    ContainerSpec, Engine, Event, EventStream, EventTime, Ipv4Net, LogDriver, Logged, NetworkMode,
-    NetworkSpec, Output, Settings, TarEntry, TarWriter,
+    ContainerSpec, Engine, Event, EventStream, EventTime, Frames, Ipv4Net, LogDriver, Logged,
+    NetworkMode, NetworkSpec, Output, Settings, TarEntry, TarWriter,
 };
 
 const LABEL: &str = "docker-engine-test";
@@ -341,7 +342,8 @@ fn logs_come_whole_and_by_time() {
     let script = "echo one; echo two >&2; /bin/busybox sleep 1; echo three; exit 3";
     let mut events =
         engine.events(Some(EventTime::now()), &[LABEL], Duration::from_secs(1)).unwrap();
-    let id = create(&mut cleanup, &spec(&image, script));
+    let quiet = ContainerSpec { network: NetworkMode::None, ..spec(&image, script) };
+    let id = create(&mut cleanup, &quiet);
     engine.start_container(&id).unwrap();
     let event = wait_for(&mut events, died(&id));
     let Event::Died { exit_code: Some(3), time, .. } = event else { panic!("{event:?}") };
@@ -365,6 +367,63 @@ fn logs_come_whole_and_by_time() {
     let middle = Some(end - Duration::from_millis(500));
     assert_eq!(logs(middle, None, 1000), [three]);
     assert_eq!(logs(None, middle, 1000), early);
+}
+
+/// What is attached to before the start misses nothing: not the first line, not one of a burst that
+/// is longer than the Engine's log, and not what was written before a removal.
+#[test]
+fn attached_output_is_whole() {
+    let Some(engine) = engine() else { return };
+    let Some(busybox) = busybox() else {
+        println!("no static busybox: nothing to run");
+        return;
+    };
+    let mut cleanup = Cleanup::new(&engine);
+    let image = import(&mut cleanup, Some(&busybox));
+    let script =
+        "/bin/busybox seq 1 300000; echo begun >&2; while :; do /bin/busybox sleep 1; done";
+    let chatty = ContainerSpec {
+        network: NetworkMode::None,
+        log_driver: Some(LogDriver {
+            name: "json-file".to_owned(),
+            options: [("max-size".to_owned(), "1m".to_owned())].into(),
+        }),
+        ..spec(&image, script)
+    };
+    let id = create(&mut cleanup, &chatty);
+    let mut attached = engine.attach(&id).unwrap();
+    attached.socket.set_nonblocking(false).unwrap();
+    engine.start_container(&id).unwrap();
+    let (mut frames, mut out, mut err) = (Frames::default(), Vec::new(), Vec::new());
+    let mut take = |bytes: &[u8], err: &mut Vec<u8>| {
+        let push = &mut |output, _, piece: &[u8]| match output {
+            Output::Stdout => out.extend_from_slice(piece),
+            Output::Stderr | Output::Engine => err.extend_from_slice(piece),
+        };
+        frames.push(bytes, push).unwrap();
+    };
+    take(&attached.first, &mut err);
+    let mut chunk = [0; 8192];
+    while err.is_empty() {
+        let amount = attached.socket.read(&mut chunk).unwrap();
+        assert!(amount > 0, "it ended early");
+        take(&chunk[..amount], &mut err);
+    }
+    // The question goes the same way, and the container does not notice.
+    let mut pulse = engine.ask_pulse(&id).unwrap();
+    while !pulse.is_answered() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    engine.remove_container(&id, true).unwrap();
+    loop {
+        match attached.socket.read(&mut chunk).unwrap() {
+            0 => break,
+            amount => take(&chunk[..amount], &mut err),
+        }
+    }
+    assert_eq!(err, b"begun\n");
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.lines().eq((1..=300_000).map(|n: u32| n.to_string())), "{} bytes", out.len());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::Collector;
 use super::ending::{Ending, Failed};
-use super::sequence::Starting;
+use super::marks::Starting;
 use super::subject::Subject;
 use super::tail::Waiter;
 use crate::dispatch::{Ended, Event, Failure, Given, Journal, Outcome, Report, SandboxId, Target};

@@ -16,6 +16,7 @@ mod format;
 mod inbox;
 mod levels;
 mod lines;
+mod marks;
 mod memory;
 mod reader;
 mod reattach;

@@ -16,9 +16,10 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use super::inbox::Entry;
+use super::marks::Now;
 use super::memory::{Memory, megabytes};
 use super::reattach::Engineer;
-use super::sequence::{Now, Sequence};
+use super::sequence::Sequence;
 use super::subject::{Subject, stream_name};
 use super::writer::{Sink, Writer};
 use super::{Collector, Counters};
@@ -63,6 +64,8 @@ pub(super) fn start(collector: Collector, sink: Arc<dyn Sink>, pool: Arc<Pool>) 
         writer: Writer::start(sink)?,
         memory: Memory::default(),
         engineer: Engineer::new(collector.clone(), pool),
+        last_news: Instant::now(),
+        entries: Vec::new(),
         scratch: vec![0; READ_BYTES],
         collector,
     };
@@ -127,6 +130,9 @@ struct Reader {
     writer: Writer,
     memory: Memory,
     engineer: Engineer,
+    last_news: Instant,
+    /// Empty, for the capacity.
+    entries: Vec<Entry>,
     scratch: Vec<u8>,
 }
 
@@ -137,10 +143,8 @@ fn now() -> Now {
 impl Reader {
     fn run(mut self) {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
-        let mut entries = Vec::new();
-        let mut last_news = Instant::now();
         loop {
-            let wait = self.wait(last_news).map(timespec);
+            let wait = self.wait().map(timespec);
             events.clear();
             match epoll::wait(&self.poller, spare_capacity(&mut events), wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -150,21 +154,13 @@ impl Reader {
                     thread::sleep(AWAKE);
                 }
             }
-            // News first: what a line belongs to was told before it was printed.
-            self.collector.0.inbox.take(&mut entries);
-            if !entries.is_empty() || !events.is_empty() {
-                last_news = Instant::now();
-            }
-            let at = now();
-            for entry in entries.drain(..) {
-                self.on_entry(entry, at);
-            }
+            self.hear(now());
             for event in &events {
                 match event.data.u64() {
                     WAKE => {
                         let _ = rustix::io::read(&self.collector.0.inbox.wake, &mut [0; 8]);
                     }
-                    pulse if pulse & PULSE != 0 => self.on_pulse(pulse & !PULSE, at),
+                    pulse if pulse & PULSE != 0 => self.on_pulse(pulse & !PULSE, now()),
                     sandbox => self.read(sandbox),
                 }
             }
@@ -172,11 +168,24 @@ impl Reader {
         }
     }
 
+    /// Takes in what has happened.
+    fn hear(&mut self, at: Now) {
+        let mut entries = std::mem::take(&mut self.entries);
+        self.collector.0.inbox.take(&mut entries);
+        if !entries.is_empty() {
+            self.last_news = at.instant;
+        }
+        for entry in entries.drain(..) {
+            self.on_entry(entry, at);
+        }
+        self.entries = entries;
+    }
+
     /// How long to wait for something to happen; none for ever.
-    fn wait(&self, last_news: Instant) -> Option<Duration> {
+    fn wait(&self) -> Option<Duration> {
         let at = Instant::now();
         let active = || self.active.iter().filter_map(|id| self.records.get(id));
-        let quiet = at.saturating_duration_since(last_news) >= AWAKE
+        let quiet = at.saturating_duration_since(self.last_news) >= AWAKE
             && !active().any(|record| record.sequence.is_busy());
         if quiet && self.collector.0.inbox.fall_asleep() {
             return (!self.active.is_empty()).then_some(AWAKE);
@@ -348,7 +357,7 @@ impl Reader {
         record.stream = Some(Stream::new(socket, self.collector.clone()));
         self.with(sandbox, |_| ());
         if !first.is_empty() {
-            self.take(sandbox, &first);
+            self.take(sandbox, &first, at);
         }
     }
 
@@ -357,20 +366,24 @@ impl Reader {
         let Some(record) = self.records.get_mut(&sandbox) else { return };
         let Some(stream) = &mut record.stream else { return };
         let mut scratch = std::mem::take(&mut self.scratch);
-        match stream.socket.read(&mut scratch) {
-            Ok(0) => self.lose(sandbox, None),
-            Ok(amount) => self.take(sandbox, &scratch[..amount]),
+        let read = stream.socket.read(&mut scratch);
+        let at = now();
+        // What these lines belong to was told before they were printed.
+        self.hear(at);
+        self.last_news = at.instant;
+        match read {
+            Ok(0) => self.lose(sandbox, None, at),
+            Ok(amount) => self.take(sandbox, &scratch[..amount], at),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                _ => self.lose(sandbox, Some(&error.to_string())),
+                _ => self.lose(sandbox, Some(&error.to_string()), at),
             },
         }
         self.scratch = scratch;
     }
 
-    fn take(&mut self, sandbox: SandboxId, bytes: &[u8]) {
+    fn take(&mut self, sandbox: SandboxId, bytes: &[u8], at: Now) {
         let (counters, full) = (&self.collector.0.counters, self.writer.is_full());
-        let at = now();
         let Some(record) = self.records.get_mut(&sandbox) else { return };
         let Some(stream) = &mut record.stream else { return };
         let sequence = &mut record.sequence;
@@ -382,14 +395,13 @@ impl Reader {
         Counters::add(&counters.bytes, came);
         Counters::add(&counters.lines, lines);
         if pushed.is_err() {
-            self.lose(sandbox, Some("the Engine's stream has no valid frame"));
+            self.lose(sandbox, Some("the Engine's stream has no valid frame"), at);
         }
         self.with(sandbox, |_| ());
     }
 
     /// A stream has ended, with its container or by itself.
-    fn lose(&mut self, sandbox: SandboxId, why: Option<&str>) {
-        let at = now();
+    fn lose(&mut self, sandbox: SandboxId, why: Option<&str>, at: Now) {
         if let Some(why) = why {
             log::warn!("the stream of sandbox {sandbox}'s output broke: {why}");
         }
@@ -513,7 +525,7 @@ impl Reader {
 impl Record {
     fn new(subject: Subject, container: Option<Arc<str>>, at: Now) -> Record {
         Record {
-            sequence: Sequence::new(subject, at.wall),
+            sequence: Sequence::new(subject, at),
             container,
             stream: None,
             broke: None,

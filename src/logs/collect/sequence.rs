@@ -7,17 +7,19 @@
 //! function has printed it (through its pipe, containerd's shim and the Engine), and later when
 //! the CPUs are busy. So
 //!
-//! * a line that names an invocation's request id, as those of AWS's runtimes do, is that one's;
-//! * any other line belongs to the invocation that had begun [`ON_THE_WAY`] before it came;
+//! * a line that names an invocation's request id, as those of AWS's runtimes do, is that one's,
+//!   and no line before it can be a later one's;
+//! * any other line belongs to the invocation that had begun [`ON_THE_WAY`] before it came; while
+//!   it may as well be of one before, it waits up to [`DOUBT`] for a line that tells;
 //! * nothing of the service's own is written before what may still be on its way has had its time:
 //!   a `START` waits for the first line after it or for [`SETTLE`], an end until no byte has come
 //!   for so long, but not longer than [`AT_MOST`];
-//! * an end that somebody waits for also waits until the Engine has answered a question that was
-//!   asked [`HEAD_START`] later and goes the same way
+//! * an end that somebody waits for is written [`LAST_STEP`] after the Engine has answered a
+//!   question that was asked [`HEAD_START`] later and goes the same way
 //!   ([`docker::Pulse`](crate::docker::Pulse)): when the CPUs are busy, that takes as long.
 //!
-//! What the next invocation follows at once, and what prints a line without its id at its very
-//! end, can still find that line after the next `START`: there is nothing to tell by.
+//! A function whose lines have no ids, and that prints at its very end while its next invocation
+//! waits already, can still find such a line after the next `START`: there is nothing to tell by.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -27,72 +29,30 @@ use uuid::Uuid;
 use super::ending::{Ending, Failed};
 use super::format::{Figures, Status};
 use super::lines::Lines;
+#[cfg(doc)]
+use super::marks::{AT_MOST, LAST_STEP, SETTLE};
+use super::marks::{DOUBT, HEAD_START, Mark, Now, ON_THE_WAY, Starting, What, Word};
 use super::subject::Subject;
 use super::tail::{Tail, Tails, Waiter};
 use crate::docker::Output;
 use crate::logs::LogEvent;
-
-/// A line from a runtime cannot be here sooner than this after its event was sent; one that is
-/// was written before. Measured: half of all lines take 0.17 ms on an idle machine.
-const ON_THE_WAY: Duration = Duration::from_micros(150);
-/// How long what is on its way may take. Nobody waits for this.
-pub(super) const SETTLE: Duration = Duration::from_millis(100);
-/// The same once the Engine has answered.
-pub(super) const LAST_STEP: Duration = Duration::from_millis(25);
-/// How long an end is held back by a function that goes on printing, or by an Engine that does not
-/// answer.
-pub(super) const AT_MOST: Duration = Duration::from_millis(400);
-/// What a line has to reach the Engine before the question does.
-pub(super) const HEAD_START: Duration = Duration::from_millis(5);
-
-/// The present, by both clocks.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Now {
-    pub(super) wall: SystemTime,
-    pub(super) instant: Instant,
-}
-
-/// One of the service's own lines, or a few, that wait for their place.
-struct Mark {
-    at: SystemTime,
-    /// When it came here.
-    queued: Instant,
-    /// Somebody waits for it.
-    word: Option<Word>,
-    what: What,
-}
-
-/// What the Engine says to a question on behalf of somebody who waits.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Awaited,
-    Given,
-}
-
-enum What {
-    Start(Starting),
-    End(Ending),
-    InitFailed { failed: Failed, after: Duration },
-}
-
-/// The beginning of an invocation.
-#[derive(Debug, Default)]
-pub(super) struct Starting {
-    pub(super) id: Uuid,
-    /// Somebody will ask for its log.
-    pub(super) tail: bool,
-    pub(super) trace: Option<Box<str>>,
-    /// How long the sandbox has initialized for it.
-    pub(super) init: Option<Duration>,
-    /// No runtime has come to take it, so that no line is its own.
-    pub(super) untaken: bool,
-}
 
 /// An invocation whose `START` is written and whose `END` is not.
 struct Open {
     id: Uuid,
     tail: Option<Tail>,
 }
+
+/// A line that waits for one that tells where both belong.
+struct Held {
+    line: String,
+    at: SystemTime,
+    since: Instant,
+    full: bool,
+}
+
+/// How much of such lines there may be.
+const HELD_BYTES: usize = 64 * 1024;
 
 /// See the module's text.
 pub(super) struct Sequence {
@@ -106,7 +66,10 @@ pub(super) struct Sequence {
     prelude: Option<Tail>,
     tails: Tails,
     lines: Lines,
-    last_bytes: Option<Instant>,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    /// When the last output came, or could have come first.
+    silent_since: Instant,
     /// Whether output can come.
     listening: bool,
     /// The most memory that the sandbox has used, as last read.
@@ -118,17 +81,19 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(subject: Subject, born: SystemTime) -> Sequence {
+    pub(super) fn new(subject: Subject, born: Now) -> Sequence {
         Sequence {
             subject,
-            born,
+            born: born.wall,
             begun: false,
             marks: VecDeque::new(),
             open: Vec::new(),
             prelude: Some(Tail::default()),
             tails: Tails::default(),
             lines: Lines::default(),
-            last_bytes: None,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            silent_since: born.instant,
             listening: false,
             peak_mb: None,
             last_ms: 0,
@@ -164,14 +129,14 @@ impl Sequence {
 
     /// No output comes any more.
     pub(super) fn deafen(&mut self, now: Now) {
-        self.listening = false;
         self.end_lines(now.wall);
+        self.listening = false;
     }
 
     /// A runtime is handed an invocation.
     pub(super) fn given(&mut self, starting: Starting, at: SystemTime, now: Now) {
         self.begin();
-        self.marks.push_back(Mark::new(at, What::Start(starting), now));
+        self.marks.push_back(Mark::new(at, What::Start(starting), now, self.silent_since));
     }
 
     /// It was not handed over after all.
@@ -192,7 +157,8 @@ impl Sequence {
             self.given(starting, ending.started, now);
         }
         let word = self.wants_tail(id).then_some(Word::Awaited);
-        let mark = Mark { word, ..Mark::new(ending.at(), What::End(ending), now) };
+        let mut mark = Mark::new(ending.at(), What::End(ending), now, self.silent_since);
+        mark.word = word;
         // The beginning of the next one may have been quicker.
         let own = self.marks.iter().position(|mark| mark.starts(id)).map_or(0, |own| own + 1);
         let next = self.marks.iter().skip(own).position(Mark::is_start).map(|next| own + next);
@@ -200,12 +166,8 @@ impl Sequence {
     }
 
     fn wants_tail(&self, id: Uuid) -> bool {
-        let pending = |mark: &Mark| match &mark.what {
-            What::Start(starting) => starting.id == id && starting.tail,
-            _ => false,
-        };
-        let mut open = self.open.iter();
-        open.any(|open| open.id == id && open.tail.is_some()) || self.marks.iter().any(pending)
+        self.open.iter().any(|open| open.id == id && open.tail.is_some())
+            || self.marks.iter().any(|mark| mark.starts_for_tail(id))
     }
 
     /// When the Engine is to be asked something, if anybody waits for its word.
@@ -218,9 +180,7 @@ impl Sequence {
     pub(super) fn engine_answered(&mut self, asked: Instant, now: Now) {
         for mark in &mut self.marks {
             if mark.word == Some(Word::Awaited) && asked >= mark.queued + HEAD_START {
-                mark.word = Some(Word::Given);
-                // What came before its answer is on the last step of its way.
-                self.last_bytes = self.last_bytes.max(Some(now.instant));
+                mark.word = Some(Word::Given(now.instant));
             }
         }
     }
@@ -229,7 +189,7 @@ impl Sequence {
     pub(super) fn init_failed(&mut self, failed: Failed, after: Duration, now: Now) {
         self.begin();
         let what = What::InitFailed { failed, after };
-        self.marks.push_back(Mark::new(now.wall, what, now));
+        self.marks.push_back(Mark::new(now.wall, what, now, self.silent_since));
     }
 
     /// Gives `waiter` the end of an invocation's log once it is complete.
@@ -239,23 +199,88 @@ impl Sequence {
 
     /// Output has come; how many lines of it. With `full` there is no room for them.
     pub(super) fn output(&mut self, output: Output, bytes: &[u8], full: bool, now: Now) -> u64 {
-        self.last_bytes = Some(now.instant);
+        self.silent_since = now.instant;
         let mut lines = std::mem::take(&mut self.lines);
-        let count = lines.push(output, bytes, &mut |line| self.line(line, now.wall, full));
+        let count = lines.push(output, bytes, &mut |line| self.line(line, full, now));
         self.lines = lines;
         count
     }
 
     /// Writes a line without an end as one: what comes later belongs to something else.
     fn end_lines(&mut self, at: SystemTime) {
+        self.release(None);
         let mut lines = std::mem::take(&mut self.lines);
-        lines.flush(&mut |line| self.line(line, at, false));
+        lines.flush(&mut |line| {
+            self.begin();
+            self.make_way(self.begun_by(at), at);
+            self.write_line(line, at, false);
+        });
         self.lines = lines;
     }
 
-    fn line(&mut self, line: String, at: SystemTime, full: bool) {
+    fn line(&mut self, line: String, full: bool, now: Now) {
         self.begin();
-        self.make_way(&line, at);
+        let at = now.wall;
+        if let Some(way) = self.named_in(&line) {
+            self.release(Some(way));
+            // Those have taken a part of the way.
+            let way = self.named_in(&line).unwrap_or_default();
+            self.make_way(way, at);
+            self.write_line(line, at, full);
+        } else if !self.held.is_empty() || self.is_doubtful(at) {
+            self.held_bytes += line.len();
+            self.held.push_back(Held { line, at, since: now.instant, full });
+            if self.held_bytes > HELD_BYTES {
+                self.release(None);
+            }
+        } else {
+            self.make_way(self.begun_by(at), at);
+            self.write_line(line, at, full);
+        }
+    }
+
+    /// Writes the lines that were held. The marks up to `limit` are as far as they can be.
+    fn release(&mut self, limit: Option<usize>) {
+        self.held_bytes = 0;
+        let mut left = limit.unwrap_or(usize::MAX);
+        for Held { line, at, full, .. } in std::mem::take(&mut self.held) {
+            let way = self.begun_by(at).min(left);
+            left -= way;
+            self.make_way(way, at);
+            self.write_line(line, at, full);
+        }
+    }
+
+    /// How many marks come before a line of the invocation that this one names, if it names one.
+    fn named_in(&self, line: &str) -> Option<usize> {
+        if self.marks.is_empty() {
+            return None; // it is of no interest
+        }
+        ids(line.as_bytes()).find_map(|id| {
+            let pending = self.marks.iter().position(|mark| mark.printer() == Some(id));
+            let open = || self.open.iter().any(|open| open.id == id).then_some(0);
+            pending.map(|pending| pending + 1).or_else(open)
+        })
+    }
+
+    /// How many marks come before a line that came at that time, by the time alone.
+    fn begun_by(&self, at: SystemTime) -> usize {
+        let begun = |mark: &Mark| mark.printer().is_some() && mark.at + ON_THE_WAY <= at;
+        self.marks.iter().rposition(begun).map_or(0, |last| last + 1)
+    }
+
+    /// Whether a line of that time may as well be of an invocation before.
+    fn is_doubtful(&self, at: SystemTime) -> bool {
+        self.marks.iter().take(self.begun_by(at)).any(Mark::is_end)
+    }
+
+    fn make_way(&mut self, marks: usize, at: SystemTime) {
+        for _ in 0..marks {
+            self.write_mark(at);
+        }
+    }
+
+    fn write_line(&mut self, line: String, at: SystemTime, full: bool) {
         if !self.subject.style.wants(&line) {
             return;
         }
@@ -285,53 +310,26 @@ impl Sequence {
         }
     }
 
-    /// Writes the marks that belong before a line.
-    fn make_way(&mut self, line: &str, at: SystemTime) {
-        let Some(last) = self.marks.iter().rposition(|mark| mark.printer().is_some()) else {
-            return;
-        };
-        let named = |id: Uuid| {
-            let mut buffer = Uuid::encode_buffer();
-            line.contains(&*id.hyphenated().encode_lower(&mut buffer))
-        };
-        if self.open.iter().any(|open| named(open.id)) {
-            return;
-        }
-        let starts = || (0..=last).rev().filter_map(|at| Some((at, self.marks[at].printer()?)));
-        let until = starts().find(|(_, id)| named(*id)).map(|(at, _)| at).or_else(|| {
-            let begun = |index: usize| self.marks[index].at + ON_THE_WAY <= at;
-            starts().find(|(index, _)| begun(*index)).map(|(at, _)| at)
-        });
-        for _ in 0..until.map_or(0, |until| until + 1) {
-            self.write_mark(at);
-        }
-    }
-
     /// When something is due, if anything is.
     pub(super) fn next_due(&self) -> Option<Instant> {
-        self.marks.iter().map(|mark| self.due(mark)).min()
+        let held = self.held.front().map(|held| held.since + DOUBT);
+        self.marks.iter().map(|mark| self.due(mark)).chain(held).min()
     }
 
     fn due(&self, mark: &Mark) -> Instant {
-        if !self.listening {
-            return mark.queued;
-        }
-        let quiet = self.last_bytes.map_or(mark.queued, |last| last.max(mark.queued));
-        let due = match (&mark.what, mark.word) {
-            (What::Start(_), _) => mark.queued + SETTLE,
-            (_, None) => quiet + SETTLE,
-            (_, Some(Word::Given)) => quiet + LAST_STEP,
-            (_, Some(Word::Awaited)) => mark.queued + AT_MOST,
-        };
-        due.min(mark.queued + AT_MOST)
+        // Without output nothing is on its way.
+        if self.listening { mark.due(self.silent_since) } else { mark.queued }
     }
 
     /// Writes what is due, and what comes before it.
     pub(super) fn settle(&mut self, now: Now) {
+        if self.next_due().is_some_and(|due| due <= now.instant) {
+            self.release(None);
+        }
         let last = self.marks.iter().rposition(|mark| self.due(mark) <= now.instant);
         for _ in 0..last.map_or(0, |last| last + 1) {
-            if let Some(Mark { at, what: What::End(_), .. }) = self.marks.front() {
-                self.end_lines(*at);
+            if let Some(mark) = self.marks.front().filter(|mark| mark.is_end()) {
+                self.end_lines(mark.at);
             }
             self.write_mark(now.wall);
         }
@@ -436,37 +434,17 @@ impl Sequence {
 
     /// Whether an invocation is under way, or something waits to be written.
     pub(super) fn is_busy(&self) -> bool {
-        !self.marks.is_empty() || !self.open.is_empty() || self.tails.any()
+        !self.held.is_empty() || !self.marks.is_empty() || !self.open.is_empty() || self.tails.any()
     }
 }
 
-impl Mark {
-    fn new(at: SystemTime, what: What, now: Now) -> Mark {
-        Mark { at, queued: now.instant, word: None, what }
-    }
-
-    fn start(&self) -> Option<Uuid> {
-        match &self.what {
-            What::Start(starting) => Some(starting.id),
-            What::End(_) | What::InitFailed { .. } => None,
-        }
-    }
-
-    /// The invocation that lines from here on may belong to.
-    fn printer(&self) -> Option<Uuid> {
-        match &self.what {
-            What::Start(Starting { id, untaken: false, .. }) => Some(*id),
-            _ => None,
-        }
-    }
-
-    fn is_start(&self) -> bool {
-        self.start().is_some()
-    }
-
-    fn starts(&self, id: Uuid) -> bool {
-        self.start() == Some(id)
-    }
+/// Everything in a text that has the form of a request id.
+fn ids(text: &[u8]) -> impl Iterator<Item = Uuid> + '_ {
+    let dashes = text.iter().enumerate().filter(|(_, byte)| **byte == b'-');
+    // The first of four, after eight digits.
+    let first = dashes.filter_map(|(at, _)| text.get(at.checked_sub(8)?..at + 28));
+    let shaped = first.filter(|id| [13, 18, 23].iter().all(|&dash| id[dash] == b'-'));
+    shaped.filter_map(|id| Uuid::try_parse_ascii(id).ok())
 }
 
 #[cfg(test)]

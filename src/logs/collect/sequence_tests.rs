@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::super::format::tests::subject;
+use super::super::marks::{AT_MOST, LAST_STEP, SETTLE, SETTLE_SILENT, SILENT};
 use super::*;
 use crate::dispatch::{Exit, Failure};
 
@@ -27,9 +28,10 @@ impl Log {
 
     fn of(json: bool) -> Log {
         let wall = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let mut sequence = Sequence::new(subject(json, "INFO"), wall);
+        let now = Now { wall, instant: Instant::now() };
+        let mut sequence = Sequence::new(subject(json, "INFO"), now);
         sequence.listen();
-        Log { sequence, now: Now { wall, instant: Instant::now() } }
+        Log { sequence, now }
     }
 
     fn pass(&mut self, time: Duration) {
@@ -122,18 +124,24 @@ fn an_invocations_lines_are_between_its_start_and_its_end() {
 }
 
 #[test]
-fn a_silent_invocation_is_written_in_time() {
+fn a_silent_function_is_written_soon() {
     let mut log = Log::new();
+    log.pass(SILENT);
     log.given(1);
-    assert_eq!(log.sequence.next_due(), Some(log.now.instant + SETTLE));
+    assert_eq!(log.sequence.next_due(), Some(log.now.instant + SETTLE_SILENT));
     log.sequence.settle(log.now);
     assert!(log.lines().is_empty());
-    log.pass(SETTLE);
+    log.pass(SETTLE_SILENT);
     log.sequence.settle(log.now);
     assert_eq!(log.lines(), ["START 1"]);
     log.concluded(1);
-    log.settle();
+    log.pass(SETTLE_SILENT);
+    log.sequence.settle(log.now);
     assert_eq!(log.lines(), ["END 1", "REPORT 1"]);
+    // One that prints may have lines that are late.
+    log.prints("so it does\n");
+    log.given(2);
+    assert_eq!(log.sequence.next_due(), Some(log.now.instant + SETTLE));
 }
 
 /// The next invocation begins at once; a line of the last one comes after that.
@@ -190,6 +198,77 @@ fn invocations_in_a_burst_keep_their_lines() {
     log.prints(&format!("of {}\n", id(50)));
     log.settle();
     assert_eq!(log.lines(), expected);
+}
+
+/// The lines of many invocations come late; of each only the last one tells whose it is.
+#[test]
+fn a_line_that_tells_tells_for_those_before_it() {
+    let mut log = Log::new();
+    let mut expected = Vec::new();
+    for number in 1..=5 {
+        log.given(number);
+        log.pass(ms(1));
+        log.concluded(number);
+        let last = format!("last of {}", id(number));
+        let lines = [format!("START {number}"), format!("a {number}"), format!("b {number}"), last];
+        expected.extend(lines);
+        expected.extend([format!("END {number}"), format!("REPORT {number}")]);
+    }
+    log.pass(ms(5));
+    for number in 1..=5 {
+        log.prints(&format!("a {number}\nb {number}\n"));
+        log.pass(ms(1));
+        log.prints(&format!("last of {}\n", id(number)));
+    }
+    log.settle();
+    assert_eq!(log.lines(), expected);
+}
+
+#[test]
+fn a_line_that_nothing_tells_about_goes_by_its_time() {
+    let mut log = Log::new();
+    log.given(1);
+    log.pass(ms(1));
+    log.concluded(1);
+    log.pass(ms(1));
+    log.given(2);
+    log.pass(ms(1));
+    log.prints("whose?\n");
+    assert!(log.lines().is_empty(), "another line may tell");
+    assert_eq!(log.sequence.next_due(), Some(log.now.instant + DOUBT));
+    log.pass(DOUBT);
+    log.sequence.settle(log.now);
+    assert_eq!(log.lines(), ["START 1", "END 1", "REPORT 1", "START 2", "whose?"]);
+    // Its time counts, not that at which it is written.
+    log.concluded(2);
+    log.pass(ms(10));
+    log.given(3);
+    log.pass(ms(1));
+    log.prints("of the third\n");
+    log.given(4);
+    log.settle();
+    let expected = ["END 2", "REPORT 2", "START 3", "of the third", "START 4"];
+    assert_eq!(log.lines(), expected);
+    log.prints(&format!("{}\n", "x".repeat(100)).repeat(2000));
+    assert!(log.sequence.held.is_empty(), "nothing is in doubt");
+    log.concluded(4);
+    log.given(5);
+    log.pass(ms(1));
+    log.prints(&format!("{}\n", "x".repeat(100)).repeat(2000));
+    assert!(log.sequence.held_bytes <= HELD_BYTES, "memory is bounded");
+}
+
+#[test]
+fn ids_are_found_wherever_they_stand() {
+    let found = |text: &str| ids(text.as_bytes()).collect::<Vec<_>>();
+    let [one, two] = [1, u128::MAX].map(id);
+    assert_eq!(found(&format!("a-b {one}")), [one]);
+    assert_eq!(found(&format!("{one}{two}")), [one, two]);
+    let upper = two.to_string().to_uppercase();
+    assert_eq!(found(&format!("{{\"requestId\":\"{upper}\"}}-")), [two]);
+    for text in ["", "-", "----", "1234567-", "é-é-é-é-é", &one.to_string()[..35]] {
+        assert!(found(text).is_empty(), "{text}");
+    }
 }
 
 /// Cut a log anywhere: what is between the marks stays the same.
@@ -311,15 +390,15 @@ fn a_tail_is_what_its_invocation_has_logged() {
     assert_eq!(log.sequence.asks_at(), Some(log.now.instant + HEAD_START));
     // Asked before the last line could be there.
     log.sequence.engine_answered(log.now.instant, log.now);
-    log.pass(SETTLE * 2);
+    log.pass(LAST_STEP * 2);
     log.sequence.settle(log.now);
     assert_eq!(*first.lock().unwrap(), None, "the Engine is busy");
     log.prints("more\n");
-    log.sequence.engine_answered(log.now.instant - SETTLE, log.now);
+    log.sequence.engine_answered(log.now.instant - ms(1), log.now);
     assert_eq!(log.sequence.asks_at(), None);
     log.sequence.settle(log.now);
     assert_eq!(*first.lock().unwrap(), None, "the last step");
-    log.pass(SETTLE);
+    log.pass(LAST_STEP);
     log.sequence.settle(log.now);
     let told = first.lock().unwrap().take().unwrap();
     let lines: Vec<String> = told.lines().map(short).collect();
