@@ -154,7 +154,6 @@ def test_both_outputs_keep_their_lines(service, function):
     assert rest == ["".join(f"err {n} begun, " for n in range(200))], "no line feed: one line, at the end"
 
 
-@pytest.mark.xfail(strict=False, reason="open: failed once on a busy host, the cause is not known yet")
 def test_long_lines_go_on_as_others(service, function):
     _, request_id, _ = call(service, function, {"op": "print", "out": "äb" * 150_000 + "\nnext\n"})
     lines = invocations(reported(service, function, request_id))[request_id]
@@ -180,7 +179,6 @@ def test_binary_output_becomes_text(service, function):
     assert said(log)[-1] == "after", "and nothing is out of step"
 
 
-@pytest.mark.xfail(strict=False, reason="open: on a busy host a line that comes late is given to the next invocation")
 def test_invocations_in_a_row_never_mix(service, image):
     """One after the other as fast as it goes, each printing at its very end, with its id as AWS's runtimes do."""
     service.create("row", image, MemorySize=256)
