@@ -59,11 +59,12 @@ impl Lines {
         breaks
     }
 
-    /// Gives `take` what waits for its end.
-    pub(super) fn flush(&mut self, take: &mut dyn FnMut(String)) {
-        for begun in [&mut self.stdout, &mut self.stderr] {
+    /// Gives `take` what waits for its end, and which output it is of.
+    pub(super) fn flush(&mut self, take: &mut dyn FnMut(Output, String)) {
+        let both = [(Output::Stdout, &mut self.stdout), (Output::Stderr, &mut self.stderr)];
+        for (output, begun) in both {
             if !begun.is_empty() {
-                line(begun, take);
+                line(begun, &mut |line| take(output, line));
                 empty(begun);
             }
         }
@@ -113,7 +114,7 @@ mod tests {
         for (output, bytes) in pieces {
             lines.push(*output, bytes, &mut |line| taken.push(line));
         }
-        lines.flush(&mut |line| taken.push(line));
+        lines.flush(&mut |_, line| taken.push(line));
         taken
     }
 

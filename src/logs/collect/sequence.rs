@@ -66,6 +66,8 @@ pub(super) struct Sequence {
     prelude: Option<Tail>,
     tails: Tails,
     lines: Lines,
+    /// When output last came, of each of the two: a line without an end belongs there.
+    heard: [SystemTime; 2],
     held: VecDeque<Held>,
     held_bytes: usize,
     /// When the last output came, or could have come first.
@@ -91,6 +93,7 @@ impl Sequence {
             prelude: Some(Tail::default()),
             tails: Tails::default(),
             lines: Lines::default(),
+            heard: [born.wall; 2],
             held: VecDeque::new(),
             held_bytes: 0,
             silent_since: born.instant,
@@ -200,18 +203,21 @@ impl Sequence {
     /// Output has come; how many lines of it. With `full` there is no room for them.
     pub(super) fn output(&mut self, output: Output, bytes: &[u8], full: bool, now: Now) -> u64 {
         self.silent_since = now.instant;
+        self.heard[usize::from(output == Output::Stderr)] = now.wall;
         let mut lines = std::mem::take(&mut self.lines);
         let count = lines.push(output, bytes, &mut |line| self.line(line, full, now));
         self.lines = lines;
         count
     }
 
-    /// Writes a line without an end as one: what comes later belongs to something else.
+    /// Writes a line without an end as one: what comes later belongs to something else. It has its
+    /// place where it came, however much later that is.
     fn end_lines(&mut self, at: SystemTime) {
         self.release(None);
         let mut lines = std::mem::take(&mut self.lines);
-        lines.flush(&mut |line| {
+        lines.flush(&mut |output, line| {
             self.begin();
+            let at = at.min(self.heard[usize::from(output == Output::Stderr)]);
             self.make_way(self.begun_by(at), at);
             self.write_line(line, at, false);
         });

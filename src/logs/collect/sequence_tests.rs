@@ -307,6 +307,20 @@ fn a_line_without_an_end_belongs_to_the_invocation_that_began_it() {
 }
 
 #[test]
+fn a_line_without_an_end_has_its_place_where_it_came() {
+    let mut log = Log::new();
+    log.prints("half");
+    log.pass(ms(1));
+    log.given(1);
+    log.pass(ms(20));
+    // The stream ends long after the invocation has begun.
+    log.sequence.deafen(log.now);
+    log.concluded(1);
+    log.settle();
+    assert_eq!(log.lines(), ["half", "START 1", "END 1", "REPORT 1"]);
+}
+
+#[test]
 fn an_end_is_not_held_back_for_ever() {
     let mut log = Log::new();
     log.given(1);
