@@ -168,14 +168,17 @@ impl Promise {
     }
 
     /// What nobody else can have.
-    pub fn part(&self) -> u32 {
+    fn part(&self) -> u32 {
         self.reserved.unwrap_or(self.provisioned)
     }
 }
 
-/// What all these functions were promised together.
-pub fn total<'a>(promises: impl Iterator<Item = &'a Promise>) -> u32 {
-    promises.fold(0, |sum, promise| sum.saturating_add(promise.part()))
+/// What all other functions were promised together.
+fn promised_to_others(store: &Store, region: &str, name: &str) -> Result<u32, FunctionError> {
+    let function = format!("{region}/{name}");
+    let promises = store.promises()?;
+    let others = promises.iter().filter(|promise| promise.function != function);
+    Ok(others.fold(0, |sum, promise| sum.saturating_add(promise.part())))
 }
 
 fn provisioned_sum(settings: &Settings) -> u32 {
@@ -214,6 +217,33 @@ impl Registry {
         Ok(result)
     }
 
+    /// The same for a change that promises concurrency: `change` is told what all other functions
+    /// were promised, and no other promise is made between that and the commit.
+    pub fn change_promise<T, E: From<FunctionError>>(
+        &self,
+        region: &str,
+        reference: &FunctionRef,
+        change: impl FnOnce(&mut Settings, u32) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut open = self.open_settings(region, reference)?;
+        let others = promised_to_others(&open.store, region, &reference.name)?;
+        let result = change(&mut open.settings, others)?;
+        open.commit()?;
+        Ok(result)
+    }
+
+    /// Looks at a function's settings while nothing of the registry changes: who passes them on
+    /// passes them on in the order of the changes.
+    pub fn with_settings<T>(
+        &self,
+        region: &str,
+        name: &str,
+        look: impl FnOnce(&Settings) -> T,
+    ) -> Result<T, FunctionError> {
+        let store = self.writer();
+        Ok(look(&store.settings(region, name)?))
+    }
+
     fn open_settings<'r>(
         &'r self,
         region: &'r str,
@@ -246,13 +276,12 @@ impl Registry {
             return Err(self.not_found(region, &reference));
         }
         let mut settings = store.settings(region, name)?;
-        let function = format!("{region}/{name}");
         let provisioned = provisioned_sum(&settings);
         // None stops the function, whatever it was promised.
         if let Some(below) = reserved.filter(|r| (1..provisioned).contains(r)) {
             return Ok(Reserving::BelowProvisioned { reserved: below, provisioned });
         }
-        let others = total(store.promises()?.iter().filter(|other| other.function != function));
+        let others = promised_to_others(&store, region, name)?;
         if reserved.is_some_and(|reserved| others.saturating_add(reserved) > most) {
             return Ok(Reserving::TooMuch);
         }

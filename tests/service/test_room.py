@@ -114,6 +114,46 @@ def test_what_is_provisioned_is_kept_from_others(make_service, image):
         assert all(call.result().status == 200 for call in busy)
 
 
+def test_promises_made_at_the_same_time_are_not_more_than_there_is(make_service, image):
+    service = make_service(execution={"max_concurrent_executions": 4})
+    names = [f"at-once-{number}" for number in range(6)]
+    for name in names:
+        published(service, image, name)
+
+    def put(name):
+        try:
+            service.boto().put_provisioned_concurrency_config(
+                FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=2
+            )
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "InvalidParameterValueException"
+            return False
+        return True
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        made = [name for name, done in zip(names, pool.map(put, names)) if done]
+    assert len(made) == 1, "four less the one that stays for all others is one times two"
+    ready(service.boto(), made[0], "1")
+
+
+def test_provisioned_concurrency_needs_a_version_that_stays(make_service, image):
+    service = make_service()
+    service.create("floating", image)
+    client = service.boto()
+    client.create_alias(FunctionName="floating", Name="newest", FunctionVersion="$LATEST")
+    unpublished = refused(
+        client.put_provisioned_concurrency_config,
+        FunctionName="floating",
+        Qualifier="newest",
+        ProvisionedConcurrentExecutions=1,
+    )
+    assert unpublished == (
+        400,
+        "InvalidParameterValueException",
+        "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
+    )
+
+
 def test_a_provisioned_sandbox_that_cannot_initialize_is_told_as_failed(make_service, image):
     service = make_service()
     client, version = published(service, image, "broken", variables={"FAIL_INIT": "exit"})

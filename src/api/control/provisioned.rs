@@ -17,7 +17,7 @@ use crate::api::functions::{self, Context, invalid};
 use crate::function::error::FunctionError;
 use crate::function::model::Function;
 use crate::function::name::{FunctionRef, Place, Qualifier};
-use crate::function::settings::{Provisioned, qualifier_key, total};
+use crate::function::settings::{Provisioned, Settings, qualifier_key};
 use crate::function::violation::{Violation, least};
 use crate::observe::time::last_modified;
 
@@ -104,27 +104,29 @@ fn version_of(api: &Api, region: &str, name: &str, qualifier: &str) -> Option<Ar
     api.registry.get(region, &FunctionRef { name: name.to_owned(), qualifier }).ok()
 }
 
-/// Tells dispatch what each version of a function is promised now.
+/// Tells dispatch what each version of a function is promised now; of two changes the later one is
+/// told last.
 pub(super) fn tell_dispatch(api: &Api, region: &str, name: &str) -> Result<(), AwsError> {
-    let settings = api.registry.settings(region, name)?;
-    let mut promised: HashMap<String, u32> = HashMap::new();
-    for (qualifier, provisioned) in &settings.provisioned {
-        if let Some(version) = version_of(api, region, name, qualifier) {
-            *promised.entry(version.version.clone()).or_default() += provisioned.requested;
-        }
-    }
-    let place = Place { region, account_id: &api.settings.account_id };
-    for version in api.registry.versions(region, name, None, usize::MAX)?.items {
-        let count = promised.get(&version.version).copied().unwrap_or(0);
-        match api.targets.of(&version, place) {
-            Some(target) => api.dispatcher.provision(&target, count),
-            None if count > 0 => {
-                log::warn!("{} is not ready, so nothing is provisioned for it", version.key());
+    api.registry.with_settings(region, name, |settings| {
+        let mut promised: HashMap<String, u32> = HashMap::new();
+        for (qualifier, provisioned) in &settings.provisioned {
+            if let Some(version) = version_of(api, region, name, qualifier) {
+                *promised.entry(version.version.clone()).or_default() += provisioned.requested;
             }
-            None => {}
         }
-    }
-    Ok(())
+        let place = Place { region, account_id: &api.settings.account_id };
+        for version in api.registry.versions(region, name, None, usize::MAX)?.items {
+            let count = promised.get(&version.version).copied().unwrap_or(0);
+            match api.targets.of(&version, place) {
+                Some(target) => api.dispatcher.provision(&target, count),
+                None if count > 0 => {
+                    log::warn!("{} cannot run, so nothing is provisioned", version.key());
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    })?
 }
 
 /// Tells dispatch of every promise, when the service has started.
@@ -147,35 +149,43 @@ fn put(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
         return Err(FunctionError::Invalid(found.into()).into());
     }
     let context = call.context(api);
-    let unpublished = "Provisioned Concurrency Configs cannot be applied to unpublished function \
-                       versions.";
-    let reference = version_or_alias(call, &context, unpublished)?;
+    let reference = version_or_alias(call, &context, UNPUBLISHED)?;
     common::check_exists(api, &reference, &context)?;
     let key = qualifier_key(reference.qualifier.as_ref());
-    check_alone(api, &reference, &key, &context)?;
-    let requested = check_room(api, &reference, &key, requested, &context)?;
-    let provisioned = Provisioned { requested, modified_ms: millis(context.now) };
-    api.registry.change_settings(&call.region, &reference, |settings| {
-        settings.provisioned.insert(key.clone(), provisioned.clone());
-        Ok::<(), AwsError>(())
-    })?;
+    let limit = api.dispatcher.limit();
+    let provisioned =
+        api.registry.change_promise(&call.region, &reference, |settings, others| {
+            check_version(api, &reference, &key, settings, &context)?;
+            let requested = check_room(limit, &key, requested, settings, others)?;
+            let provisioned = Provisioned { requested, modified_ms: millis(context.now) };
+            settings.provisioned.insert(key.clone(), provisioned.clone());
+            Ok::<_, AwsError>(provisioned)
+        })?;
     tell_dispatch(api, &call.region, &reference.name)?;
     json(202, &config(api, &call.region, &reference.name, &key, &provisioned))
 }
 
-/// As on AWS, a version has it by itself or through one alias, and that alias routes to no other.
-fn check_alone(
+/// As on AWS, a version that can run has it by itself or through one alias, which routes to no
+/// other.
+fn check_version(
     api: &Api,
     reference: &FunctionRef,
     key: &str,
+    settings: &Settings,
     context: &Context<'_>,
 ) -> Result<(), AwsError> {
     let (region, name) = (context.place.region, reference.name.as_str());
     if api.registry.alias(region, name, key).is_ok_and(|alias| alias.additional.is_some()) {
         return Err(invalid("Alias with weights can not be used with Provisioned Concurrency"));
     }
-    let Some(version) = version_of(api, region, name, key) else { return Ok(()) };
-    let settings = api.registry.settings(region, name)?;
+    let Some(version) = version_of(api, region, name, key).filter(|found| !found.is_latest())
+    else {
+        return Err(invalid(UNPUBLISHED));
+    };
+    // Nothing can be kept ready of a version whose image is not there yet, or never will be.
+    if version.invocable().is_none() {
+        return Err(FunctionError::NotReady { state: version.state.name() }.into());
+    }
     let mut others = settings.provisioned.keys().filter(|other| *other != key);
     let same = |other: &String| {
         version_of(api, region, name, other).is_some_and(|other| other.version == version.version)
@@ -189,32 +199,24 @@ fn check_alone(
     }
 }
 
-/// Provisioned concurrency comes out of the function's reservation, else out of what nobody has
-/// reserved.
+/// Provisioned concurrency comes out of the function's reservation, else out of what `others` leave.
 fn check_room(
-    api: &Api,
-    reference: &FunctionRef,
+    limit: u32,
     key: &str,
     requested: i64,
-    context: &Context<'_>,
+    settings: &Settings,
+    others: u32,
 ) -> Result<u32, AwsError> {
-    let settings = api.registry.settings(context.place.region, &reference.name)?;
+    let own = settings.provisioned.iter().filter(|(other, _)| *other != key);
+    let own = own.fold(0u32, |sum, (_, one)| sum.saturating_add(one.requested));
     if let Some(reserved) = settings.reserved_concurrency {
-        let others = settings.provisioned.iter().filter(|(other, _)| *other != key);
-        let others: i64 = others.map(|(_, one)| i64::from(one.requested)).sum();
-        if others.saturating_add(requested) > i64::from(reserved) {
+        if i64::from(own).saturating_add(requested) > i64::from(reserved) {
             return Err(invalid(
                 "Requested Provisioned Concurrency should not be greater than the \
                  reservedConcurrentExecution for function",
             ));
         }
     } else {
-        let limit = api.dispatcher.limit();
-        let function = format!("{}/{}", context.place.region, reference.name);
-        let promises = api.registry.promises()?;
-        let others = total(promises.iter().filter(|promise| promise.function != function));
-        let own = settings.provisioned.iter().filter(|(other, _)| *other != key);
-        let own = own.fold(0u32, |sum, (_, one)| sum.saturating_add(one.requested));
         let unreserved = i64::from(limit.saturating_sub(others).saturating_sub(own));
         if requested > unreserved {
             return Err(invalid(format!(
@@ -252,6 +254,8 @@ fn get_or_list(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {
     json(200, &config(api, &call.region, &reference.name, &key, found))
 }
 
+const UNPUBLISHED: &str =
+    "Provisioned Concurrency Configs cannot be applied to unpublished function versions.";
 const NO_VERSION: &str = "The function resource provided must be an alias or a published version.";
 
 fn delete(api: &Arc<Api>, call: &Call) -> Result<Answer, AwsError> {

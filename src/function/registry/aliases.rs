@@ -82,7 +82,17 @@ impl Registry {
         let changed = Arc::new(change(&alias)?);
         {
             let view = self.read();
-            self.check_versions(view.entry(region, function), &changed)?;
+            let entry = view.entry(region, function);
+            self.check_versions(entry, &changed)?;
+            // What is to be kept ready has to be able to run.
+            let stored = |error| E::from(FunctionError::Store(error));
+            let settings = store.settings(region, function).map_err(stored)?;
+            if settings.provisioned.contains_key(name)
+                && let Some(version) = entry.and_then(|entry| entry.version(&changed.version))
+                && version.invocable().is_none()
+            {
+                return Err(FunctionError::NotReady { state: version.state.name() }.into());
+            }
         }
         self.keep(&store, vec![Change::PutAlias(changed.clone())])?;
         Ok(changed)

@@ -1,10 +1,12 @@
 //! The registry over a store in memory.
 
 use super::*;
+use crate::function::alias::Alias;
 use crate::function::alias::tests::sample as alias;
 use crate::function::model::LATEST;
 use crate::function::model::tests::{ready, sample};
 use crate::function::power_cut::Backend;
+use crate::function::settings::Provisioned;
 use crate::function::state::ReasonCode;
 
 pub(super) const HERE: &str = "us-east-1";
@@ -286,4 +288,28 @@ fn everything_is_there_again_after_a_restart() {
         assert_eq!(found(&restarted), found(&registry));
     }
     assert_eq!(*restarted.alias(HERE, "f", "live").unwrap(), alias("f", "live", "1"));
+}
+
+#[test]
+fn an_alias_with_provisioned_concurrency_moves_only_to_what_can_run() {
+    let registry = registry();
+    published(&registry, "f", 1);
+    registry.create_alias(alias("f", "live", "1")).unwrap();
+    registry.create_alias(alias("f", "test", "1")).unwrap();
+    let live = reference("f", Some(Qualifier::Alias("live".to_owned())));
+    let promised = registry.change_promise(HERE, &live, |settings, others| {
+        let provisioned = Provisioned { requested: 1, modified_ms: 0 };
+        settings.provisioned.insert("live".to_owned(), provisioned);
+        Ok::<_, FunctionError>(others)
+    });
+    assert_eq!(promised.unwrap(), 0, "its own promises are none of the others'");
+    update(&registry, "f", true).unwrap(); // version 2, whose code is still to be prepared
+    let point = |name: &str| {
+        let change =
+            |old: &Alias| Ok::<_, FunctionError>(Alias { version: "2".to_owned(), ..old.clone() });
+        registry.update_alias((HERE, "f", name), None, change)
+    };
+    assert!(matches!(point("live"), Err(FunctionError::NotReady { state: "Pending" })));
+    assert_eq!(registry.alias(HERE, "f", "live").unwrap().version, "1");
+    assert_eq!(point("test").unwrap().version, "2");
 }
