@@ -3,13 +3,12 @@
 import json
 import signal
 import tempfile
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import docker_cli
-from engine_proxy import EngineProxy
+import faulty_engine
 from harness import wait_for
 from wire import InBackground
 
@@ -203,29 +202,28 @@ def test_a_removed_network_is_made_again(make_service, image):
 
 
 def test_an_engine_that_lets_nobody_join_is_told_of_once(make_service, image):
-    def refuse(method, target, body):
-        joins = "/containers/create" in target and "container:" in json.loads(body)["HostConfig"].get("NetworkMode", "")
-        return "cannot join another container's network" if joins else None
+    def joins(line, body):
+        return "/containers/create" in line and "container:" in json.loads(body)["HostConfig"].get("NetworkMode", "")
 
     with tempfile.TemporaryDirectory() as directory:
-        socket = Path(directory) / "engine.sock"
-        proxy = EngineProxy(socket, refuse)
+        proxy = faulty_engine.FaultyEngine(directory)
+        proxy.rules = [(joins, faulty_engine.fail(400, "cannot join another container's network"))]
         try:
-            service = make_service(docker={"socket": str(socket), "network_slots": 2})
+            service = make_service(docker={"socket": proxy.path, "network_slots": 2})
             ready(service, 2)
             for name in ("first", "second", "third"):
                 service.create(name, image)
                 good(service.invoke(name, {"op": "where"}))
                 (container,) = service.sandboxes(name)
                 assert holder_of(container) is None
-            assert proxy.refused >= 1
+            assert proxy.ruled >= 1
             told = [line for line in service.log().splitlines() if "network slots" in line and "WARN" in line]
             assert len(told) == 1 and "cannot join another container's network" in told[0], told
             # The others are given up; one is there to try it again with.
             wait_for(lambda: len(service.slots()) <= 1, 30, "no slots are kept in vain")
             assert service.stop() == 0
         finally:
-            proxy.close()
+            proxy.down()
 
 
 def test_the_stop_waits_for_a_slot_that_is_being_made(make_service):
