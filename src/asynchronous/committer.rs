@@ -12,6 +12,7 @@
 //! in the core only while it is in the journal; an end that could not be written is tried again.
 
 use std::io;
+use std::slice;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,10 @@ const IDS_PER_END: usize = 1024;
 const SLICE_BYTES: u64 = 1 << 20;
 /// The journal may have so many segments that are not wanted, whatever its size: cleaning costs writes.
 const SPARE_SEGMENTS: u64 = 4;
+/// Space that is kept for what ends the entries of the queue: an `End` of its own for each, and a
+/// few attempts.
+const SPARE_BYTES: u64 = 64 << 10;
+const SPARE_BYTES_PER_ENTRY: u64 = 64;
 /// How long a failed write is let alone.
 const PAUSE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(3600);
@@ -67,6 +72,14 @@ pub(super) struct Settle {
     pub(super) ends: Vec<Uuid>,
     /// Told when it is written; then it is also on the disk.
     pub(super) told: Option<Sender<()>>,
+}
+
+impl Settle {
+    fn written(self) {
+        if let Some(told) = self.told {
+            let _ = told.send(());
+        }
+    }
 }
 
 /// See the module's text.
@@ -148,11 +161,7 @@ impl Committer {
         match self.write(&settles, &notes, &mut accepts) {
             Ok(()) => {
                 self.recovered();
-                for settle in &settles {
-                    if let Some(told) = &settle.told {
-                        let _ = told.send(());
-                    }
-                }
+                settles.into_iter().for_each(Settle::written);
                 for accept in accepts {
                     self.counters.count(Count::Accepted);
                     accept.reply.settled(Ok(()));
@@ -160,7 +169,7 @@ impl Committer {
             }
             Err(error) => {
                 self.failed(&error);
-                self.unsettled = settles;
+                self.settle_singly(settles);
                 let mut core = lock(&self.core);
                 for accept in &accepts {
                     core.give_room_back(accept.bytes);
@@ -174,6 +183,16 @@ impl Committer {
         stop
     }
 
+    /// What is small may find room where all of it does not.
+    fn settle_singly(&mut self, settles: Vec<Settle>) {
+        for settle in settles {
+            match self.write(slice::from_ref(&settle), &[], &mut []) {
+                Ok(()) => settle.written(),
+                Err(_) => self.unsettled.push(settle),
+            }
+        }
+    }
+
     /// One write of everything. Afterwards the core knows it, and deliveries are woken.
     fn write(
         &mut self,
@@ -182,6 +201,10 @@ impl Committer {
         accepts: &mut [Accept],
     ) -> io::Result<()> {
         let durable = !accepts.is_empty() || settles.iter().any(|settle| settle.told.is_some());
+        let spare = match accepts.is_empty() {
+            true => 0,
+            false => SPARE_BYTES + SPARE_BYTES_PER_ENTRY * lock(&self.core).used().entries,
+        };
         let mut frames = Vec::new();
         let followers = || settles.iter().flat_map(|settle| &settle.followers);
         for (stored, body) in followers() {
@@ -198,7 +221,7 @@ impl Committer {
             let head = end_head(ends.iter().copied());
             frames.push(Frame { kind: Kind::End, head, body: &[] });
         }
-        let places = self.journal.write(&frames, durable)?;
+        let places = self.journal.write(&frames, durable, spare)?;
         let mut places = places.into_iter();
         let mut core = lock(&self.core);
         for ((stored, _), place) in followers().zip(places.by_ref()) {
@@ -242,7 +265,13 @@ impl Committer {
     }
 
     fn clean_step(&mut self) -> io::Result<bool> {
-        let Some(oldest) = self.journal.oldest() else { return Ok(false) };
+        let Some(oldest) = self.journal.oldest() else {
+            let only = self.journal.only();
+            if only.is_some_and(|only| lock(&self.core).live_in(only).entries == 0) {
+                self.journal.empty_only()?;
+            }
+            return Ok(false);
+        };
         let (live, wanted) = {
             let core = lock(&self.core);
             (core.live_in(oldest), core.live_bytes())
@@ -294,7 +323,7 @@ impl Committer {
             .iter()
             .map(|(_, stored, body)| Frame { kind: Kind::Entry, head: stored.head(), body })
             .collect();
-        let places = self.journal.write(&frames, false)?;
+        let places = self.journal.write(&frames, false, 0)?;
         let mut core = lock(&self.core);
         for ((id, ..), place) in moving.iter().zip(places) {
             core.moved(*id, place);

@@ -3,7 +3,11 @@
 //! Frames are appended; nothing is changed in place. Space comes back by removing the oldest
 //! segment, once nothing in it is wanted; whoever owns the journal moves the last wanted entries of it
 //! to the journal's end first. Removing only the oldest keeps what ends an entry behind the entry: no
-//! `End` is gone while an entry that it ended is still there.
+//! `End` is gone while an entry that it ended is still there. A segment that is the only one, and in
+//! which nothing is wanted, is emptied.
+//!
+//! On a full disk what is in the queue must still be able to leave it. So an entry is taken only
+//! together with space for what ends it, which is allocated behind the last segment's length.
 //!
 //! Invariants: a segment is on the disk, whole and with its name, before the next one is begun; a
 //! removal is on the disk before the next one. So after a crash only the last segment can be torn,
@@ -22,6 +26,8 @@ use super::storage::{Blob, Storage};
 pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
 /// Where the next segment cannot be made (no inode is left), the last one grows on up to here.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+/// Space that is taken at once beyond what is needed.
+const ALLOCATED_BYTES: u64 = 1 << 20;
 const SUFFIX: &str = ".log";
 
 /// Why the journal could not be opened.
@@ -110,6 +116,8 @@ pub(super) struct Journal {
     blob: Arc<dyn Blob>,
     /// Up to here the active segment is good.
     len: u64,
+    /// Up to here space for it is taken, as far as is known.
+    allocated: u64,
     /// Something may be behind that.
     torn: bool,
     /// A removal may not be on the disk.
@@ -180,6 +188,7 @@ impl Journal {
             active,
             blob,
             len,
+            allocated: len,
             torn,
             unsynced_names,
             buffer: Vec::new(),
@@ -192,7 +201,13 @@ impl Journal {
 
     /// Appends frames as one write, and waits for the disk if they are to be `durable`; so long
     /// also everything before them is. All of them or, after an error, none is in the journal.
-    pub(super) fn write(&mut self, frames: &[Frame<'_>], durable: bool) -> io::Result<Vec<Place>> {
+    /// `spare` bytes more must have their space on the disk.
+    pub(super) fn write(
+        &mut self,
+        frames: &[Frame<'_>],
+        durable: bool,
+        spare: u64,
+    ) -> io::Result<Vec<Place>> {
         self.mend()?;
         if self.len >= SEGMENT_BYTES {
             self.next_segment()?;
@@ -203,6 +218,7 @@ impl Journal {
             .iter()
             .map(|frame| frame::push(&mut self.buffer, start, frame.kind, &frame.head, frame.body))
             .collect();
+        self.allocate(self.len + self.buffer.len() as u64 + spare)?;
         let blob = &self.blob;
         let written = blob.write_at(&self.buffer, self.len);
         let written = written.and_then(|()| if durable { blob.sync() } else { Ok(()) });
@@ -238,10 +254,22 @@ impl Journal {
     fn mend(&mut self) -> io::Result<()> {
         if self.torn {
             self.blob.set_len(self.len)?;
-            self.torn = false;
+            (self.torn, self.allocated) = (false, self.len);
             // Only where the power goes now as well could it come back: as an event that ran although
             // it was refused.
             let _ = self.blob.sync();
+        }
+        Ok(())
+    }
+
+    /// Takes space up to `end`; more than that where there is more, so that this is done rarely.
+    fn allocate(&mut self, end: u64) -> io::Result<()> {
+        if end > self.allocated {
+            let ample = end + ALLOCATED_BYTES;
+            self.allocated = match self.blob.allocate(ample) {
+                Ok(()) => ample,
+                Err(_) => self.blob.allocate(end).map(|()| end)?,
+            };
         }
         Ok(())
     }
@@ -257,7 +285,12 @@ impl Journal {
             }
             Err(error) => return Err(error),
         };
-        (self.active, self.blob, self.len) = (number, blob.clone(), SEGMENT_HEADER_BYTES as u64);
+        // What was taken for the old one and is not needed there.
+        if let Err(error) = self.blob.set_len(self.len) {
+            log::debug!("space of the event queue could not be given back: {error}");
+        }
+        (self.active, self.blob) = (number, blob.clone());
+        (self.len, self.allocated) = (SEGMENT_HEADER_BYTES as u64, 0);
         self.segments.change(|all| all.insert(number, Segment { blob, bytes: self.len }));
         Ok(())
     }
@@ -266,6 +299,21 @@ impl Journal {
     pub(super) fn oldest(&self) -> Option<u32> {
         let oldest = self.segments.change(|all| all.first_key_value().map(|(number, _)| *number));
         oldest.filter(|oldest| *oldest != self.active)
+    }
+
+    /// The segment that is written to, when it is the only one and large enough for the next one.
+    pub(super) fn only(&self) -> Option<u32> {
+        (self.oldest().is_none() && self.len >= SEGMENT_BYTES).then_some(self.active)
+    }
+
+    /// Empties the only segment: on a full disk there may be no room to begin another one.
+    pub(super) fn empty_only(&mut self) -> io::Result<()> {
+        // Before anything is written in that place.
+        self.torn = true;
+        self.len = SEGMENT_HEADER_BYTES as u64;
+        self.mend()?;
+        self.tell_length();
+        self.blob.sync()
     }
 
     /// Removes the oldest segment. What was moved out of it is on the disk.

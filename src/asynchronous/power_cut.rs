@@ -34,6 +34,12 @@ impl Written {
     }
 }
 
+impl Content {
+    fn taken(&self) -> usize {
+        self.live.len().max(self.allocated)
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Named {
     Put(String, FileId),
@@ -54,6 +60,8 @@ struct Content {
     live: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Written>,
+    /// Space is taken up to here.
+    allocated: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -93,7 +101,7 @@ impl State {
     }
 
     fn used(&self) -> usize {
-        self.names.values().map(|id| self.files[*id].live.len()).sum()
+        self.names.values().map(|id| self.files[*id].taken()).sum()
     }
 }
 
@@ -117,8 +125,15 @@ impl Disk {
         self.0.lock().unwrap().max_files = max;
     }
 
+    /// What is taken, by content or for it.
     pub(super) fn used(&self) -> usize {
         self.0.lock().unwrap().used()
+    }
+
+    /// The length of all files.
+    pub(super) fn written(&self) -> usize {
+        let state = self.0.lock().unwrap();
+        state.names.values().map(|id| state.files[*id].live.len()).sum()
     }
 
     /// Another disk with the same on it.
@@ -162,7 +177,7 @@ impl Disk {
                         }
                     }
                     let (live, durable) = (image.clone(), image);
-                    after.files.push(Content { live, durable, pending: Vec::new() });
+                    after.files.push(Content { live, durable, ..Content::default() });
                 }
                 let mut found = state.durable_names.clone();
                 for (index, changes) in state.pending_names.iter().enumerate() {
@@ -238,7 +253,7 @@ impl File {
         if let Written::Bytes(at, bytes) = &change
             && let Some(max) = state.max_bytes
         {
-            let grown = (at + bytes.len()).saturating_sub(state.files[self.1].live.len());
+            let grown = (at + bytes.len()).saturating_sub(state.files[self.1].taken());
             let free = max.saturating_sub(state.used());
             if grown > free {
                 // As much as there is room for is written, as write(2) does it.
@@ -250,6 +265,9 @@ impl File {
             }
         }
         let file = &mut state.files[self.1];
+        if let Written::Length(length) = &change {
+            file.allocated = *length;
+        }
         change.apply(&mut file.live, 100);
         file.pending.push(change);
         Ok(())
@@ -271,6 +289,18 @@ impl Blob for File {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.change(Written::Bytes(usize::try_from(at).unwrap(), bytes.to_vec()))
+    }
+
+    fn allocate(&self, end: u64) -> io::Result<()> {
+        let end = usize::try_from(end).unwrap();
+        let mut state = self.0.0.lock().unwrap();
+        let grown = end.saturating_sub(state.files[self.1].taken());
+        if state.max_bytes.is_some_and(|max| state.used() + grown > max) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let file = &mut state.files[self.1];
+        file.allocated = file.allocated.max(end);
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -23,12 +23,19 @@ impl Source {
     pub(super) fn read(&self, index: Index) -> io::Result<(Stored, Vec<u8>)> {
         let mut tries = TRIES;
         loop {
-            let place = lock(&self.core).entry(index).map(|entry| entry.place);
+            let found = lock(&self.core).entry(index).map(|entry| (entry.id, entry.place));
+            let (id, place) = found.ok_or(io::ErrorKind::NotFound)?;
             tries -= 1;
-            match self.segments.read(&place.ok_or(io::ErrorKind::NotFound)?) {
+            match self.segments.read(&place) {
                 Ok((head, body)) => {
                     let stored = Stored::of(&head).ok_or(io::ErrorKind::InvalidData)?;
-                    return Ok((stored, body));
+                    if stored.id == id {
+                        return Ok((stored, body));
+                    }
+                    // The place has been used again.
+                    if tries == 0 {
+                        return Err(io::ErrorKind::NotFound.into());
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries > 0 => {}
                 // A file that ends too early is a damaged one.

@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::FallocateFlags;
+
 /// A directory of files without directories in it.
 pub(super) trait Storage: Send + Sync + Debug {
     fn names(&self) -> io::Result<Vec<String>>;
@@ -30,6 +32,10 @@ pub(super) trait Blob: Send + Sync + Debug {
     /// Fills `bytes`, or fails.
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+    /// Takes space up to `end`, so that writing there cannot fail for want of it; the length stays.
+    /// What is behind a length that is set is given back. A file system that cannot promise space
+    /// takes none.
+    fn allocate(&self, end: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Brings the content to the disk.
     fn sync(&self) -> io::Result<()>;
@@ -103,6 +109,14 @@ impl Blob for File {
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         self.write_all_at(bytes, at)
+    }
+
+    fn allocate(&self, end: u64) -> io::Result<()> {
+        use rustix::io::Errno;
+        match rustix::fs::fallocate(self, FallocateFlags::KEEP_SIZE, 0, end) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -46,7 +46,7 @@ def settings_of_each_kind(layers):
         "TracingConfig": {"Mode": "Active"},
         "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"], "Ipv6AllowedForDualStack": True},
         "SnapStart": {"ApplyOn": "None"},
-        "LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "WARN", "LogGroup": "/g"},
+        "LoggingConfig": {"LogFormat": "JSON", "ApplicationLogLevel": "DEBUG", "SystemLogLevel": "INFO", "LogGroup": "/g"},
     }
 
 

@@ -12,7 +12,7 @@ fn three() -> (Disk, Vec<usize>) {
     world.functions.set("f", "pending", Policy::default());
     let begins = (0..3)
         .map(|_| {
-            let begin = world.disk.used();
+            let begin = world.disk.written();
             world.accept("f");
             begin
         })
@@ -27,17 +27,17 @@ fn found_on(disk: &Disk) -> Result<usize, QueueError> {
 #[test]
 fn a_torn_end_is_cut_at_any_byte() {
     let (disk, begins) = three();
-    let end = disk.used();
+    let end = disk.written();
     for length in begins[2]..end {
         let (torn, _) = three();
         torn.open(FIRST).unwrap().set_len(length as u64).unwrap();
         assert_eq!(found_on(&torn).unwrap(), 2, "{length} of {end}");
-        assert_eq!(torn.used(), begins[2], "cut");
+        assert_eq!(torn.written(), begins[2], "cut");
     }
     // Zeros behind the end, as some file systems leave them.
     disk.open(FIRST).unwrap().set_len(end as u64 + 5000).unwrap();
     assert_eq!(found_on(&disk).unwrap(), 3);
-    assert_eq!(disk.used(), end);
+    assert_eq!(disk.written(), end);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn damage_in_an_earlier_file_is_told_and_not_passed_over() {
 fn a_lost_payload_becomes_a_letter_that_says_so() {
     let mut world = World::new();
     let id = world.accept("f");
-    let last = world.disk.used() - 1;
+    let last = world.disk.written() - 1;
     world.disk.damage(FIRST, last);
     assert!(world.taken().is_empty());
     assert_eq!(world.letters()[0]["requestContext"]["condition"], "PayloadLost");

@@ -38,24 +38,78 @@ fn a_full_disk_refuses_cleanly_and_recovers() {
     let used = world.disk.used();
     for free in [0, 1, 17, 100] {
         world.disk.limit_bytes(Some(used + free));
-        let refused = world.offer(&sample("g"), &[b'1'; 500]);
+        let refused = world.offer(&sample("g"), &[b'1'; EVENT_BYTES]);
         world.write();
         assert_eq!(refused.all(), [Err(Refused::Disk)], "{free} bytes free");
         assert_eq!(world.disk.used(), used, "nothing half is left");
     }
-    world.disk.limit_bytes(Some(used));
-    // What runs can go on, though its end cannot be written yet.
-    world.one().succeed();
-    world.settle();
-    assert_eq!(world.queue.view().by_state[3], ("ending", 1));
     world.disk.limit_bytes(None);
-    world.write();
-    assert_eq!(world.waiting(), 0);
     let next = world.accept("h");
     let mut world = world.restarted();
-    let found = world.one().event.id;
-    assert!(found == next && found != kept);
+    let found: Vec<Uuid> = world.taken().iter().map(|one| one.event.id).collect();
+    assert_eq!(found, [kept, next]);
     assert_eq!(world.count("write_failures"), 0, "counted since the start");
+}
+
+#[test]
+fn what_was_taken_can_end_on_a_full_disk() {
+    let mut world = World::new();
+    world.disk.limit_bytes(Some(24 << 20));
+    let mut accepted = 0;
+    loop {
+        let heard = world.offer(&sample("f"), &vec![b'1'; EVENT_BYTES / 10]);
+        world.write();
+        match heard.all()[..] {
+            [Ok(())] => accepted += 1,
+            [Err(Refused::Disk)] => break,
+            _ => panic!("{:?}", heard.all()),
+        }
+    }
+    // Somebody else takes what is left.
+    world.disk.limit_bytes(Some(world.disk.used()));
+    let mut world = world.restarted();
+    let mut ended = 0;
+    loop {
+        let taken = world.taken();
+        if taken.is_empty() {
+            break;
+        }
+        ended += taken.len();
+        taken.into_iter().for_each(Invocation::succeed);
+        world.settle();
+    }
+    assert_eq!((ended, world.waiting()), (accepted, 0));
+    // And its space comes back, though there is none for another segment.
+    while world.committer.clean() {}
+    world.accept("f");
+    assert_eq!(world.count("write_failures"), 0);
+    assert_eq!(world.restarted().waiting(), 1);
+}
+
+#[test]
+fn an_end_with_a_record_that_finds_no_room_waits_and_holds_up_no_other() {
+    let settings = config::Asynchronous { max_dead_letters_bytes: 8 << 20, ..settings() };
+    let mut world = World::on(Disk::default(), Disk::default(), &settings).unwrap();
+    let policy = Policy { on_success: Some(LETTERS_ARN.to_owned()), ..Policy::default() };
+    world.functions.set("f", "", policy);
+    world.accept("f");
+    world.accept("g");
+    world.disk.limit_bytes(Some(world.disk.used()));
+    let large = format!("\"{}\"", "x".repeat(2 * EVENT_BYTES));
+    for one in world.taken() {
+        match one.name.as_str() {
+            "f" => one.end(Outcome::Response(large.clone().into_bytes().into())),
+            _ => one.succeed(),
+        }
+    }
+    world.settle();
+    assert_eq!(world.queue.view().by_state[3], ("ending", 1));
+    assert_eq!(world.waiting(), 1);
+    world.disk.limit_bytes(None);
+    world.write();
+    world.settle();
+    assert_eq!(world.waiting(), 0);
+    assert_eq!(world.letters().len(), 1);
 }
 
 #[test]

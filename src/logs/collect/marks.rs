@@ -7,8 +7,9 @@ use uuid::Uuid;
 use super::ending::{Ending, Failed};
 
 /// A line from a runtime cannot be here sooner than this after its event was sent; one that is
-/// was written before. Measured: half of all lines take 0.17 ms on an idle machine.
-pub(super) const ON_THE_WAY: Duration = Duration::from_micros(150);
+/// was written before. Measured on an idle machine: of 7,000 lines none took less than 97 us, and
+/// half of them 0.3 ms.
+pub(super) const ON_THE_WAY: Duration = Duration::from_micros(60);
 /// How long what is on its way may take: the Engine can be busy for longer than 0.1 s. Nobody waits
 /// for this.
 pub(super) const SETTLE: Duration = Duration::from_millis(500);
