@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::core::Core;
 use super::counters::{Count, Counters};
 use super::frame::Kind;
-use super::journal::{Frame, Journal, SEGMENT_BYTES};
+use super::journal::{Frame, Journal, SEGMENT_BYTES, Terms};
 use super::state::State;
 use super::stored::{Attempt, Stored, end_head};
 use super::{Acceptance, Refused, lock};
@@ -200,11 +200,9 @@ impl Committer {
         notes: &[Attempt],
         accepts: &mut [Accept],
     ) -> io::Result<()> {
-        let durable = !accepts.is_empty() || settles.iter().any(|settle| settle.told.is_some());
-        let spare = match accepts.is_empty() {
-            true => 0,
-            false => SPARE_BYTES + SPARE_BYTES_PER_ENTRY * lock(&self.core).used().entries,
-        };
+        let grows = !accepts.is_empty();
+        let durable = grows || settles.iter().any(|settle| settle.told.is_some());
+        let terms = Terms { durable, spare: self.spare(), grows };
         let mut frames = Vec::new();
         let followers = || settles.iter().flat_map(|settle| &settle.followers);
         for (stored, body) in followers() {
@@ -221,7 +219,7 @@ impl Committer {
             let head = end_head(ends.iter().copied());
             frames.push(Frame { kind: Kind::End, head, body: &[] });
         }
-        let places = self.journal.write(&frames, durable, spare)?;
+        let places = self.journal.write(&frames, terms)?;
         let mut places = places.into_iter();
         let mut core = lock(&self.core);
         for ((stored, _), place) in followers().zip(places.by_ref()) {
@@ -237,6 +235,10 @@ impl Committer {
         drop(core);
         (self.wake)();
         Ok(())
+    }
+
+    fn spare(&self) -> u64 {
+        SPARE_BYTES + SPARE_BYTES_PER_ENTRY * lock(&self.core).used().entries
     }
 
     fn failed(&mut self, error: &io::Error) {
@@ -319,11 +321,12 @@ impl Committer {
         if moving.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "an event is damaged"));
         }
+        let terms = Terms { durable: false, spare: self.spare(), grows: false };
         let frames: Vec<Frame<'_>> = moving
             .iter()
             .map(|(_, stored, body)| Frame { kind: Kind::Entry, head: stored.head(), body })
             .collect();
-        let places = self.journal.write(&frames, false, 0)?;
+        let places = self.journal.write(&frames, terms)?;
         let mut core = lock(&self.core);
         for ((id, ..), place) in moving.iter().zip(places) {
             core.moved(*id, place);

@@ -24,7 +24,8 @@ use super::storage::{Blob, Storage};
 
 /// A segment that has this much is followed by the next one.
 pub(super) const SEGMENT_BYTES: u64 = 16 << 20;
-/// Where the next segment cannot be made (no inode is left), the last one grows on up to here.
+/// Where the next segment cannot be made (no inode or no room is left), the last one grows on up to
+/// here.
 const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Space that is taken at once beyond what is needed.
 const ALLOCATED_BYTES: u64 = 1 << 20;
@@ -75,6 +76,17 @@ pub(super) struct Frame<'a> {
     pub(super) kind: Kind,
     pub(super) head: Vec<u8>,
     pub(super) body: &'a [u8],
+}
+
+/// What a write is to come with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// It waits for the disk.
+    pub(super) durable: bool,
+    /// Bytes that will end what is in the journal.
+    pub(super) spare: u64,
+    /// Without space for those nothing is written, either.
+    pub(super) grows: bool,
 }
 
 /// The files, for whoever reads from them.
@@ -174,7 +186,7 @@ impl Journal {
             Some(last) => last,
             None => {
                 let number = numbers.last().copied().unwrap_or(1);
-                let blob = begin(&*storage, number).map_err(io_error("beginning"))?;
+                let blob = begin(&*storage, number, 0).map_err(io_error("beginning"))?;
                 let bytes = SEGMENT_HEADER_BYTES as u64;
                 let segment = Segment { blob: blob.clone(), bytes };
                 segments.change(|all| all.insert(number, segment));
@@ -199,18 +211,12 @@ impl Journal {
         &self.segments
     }
 
-    /// Appends frames as one write, and waits for the disk if they are to be `durable`; so long
-    /// also everything before them is. All of them or, after an error, none is in the journal.
-    /// `spare` bytes more must have their space on the disk.
-    pub(super) fn write(
-        &mut self,
-        frames: &[Frame<'_>],
-        durable: bool,
-        spare: u64,
-    ) -> io::Result<Vec<Place>> {
+    /// Appends frames as one write; when it waits for the disk, everything before it is there, too.
+    /// All of them or, after an error, none is in the journal.
+    pub(super) fn write(&mut self, frames: &[Frame<'_>], terms: Terms) -> io::Result<Vec<Place>> {
         self.mend()?;
         if self.len >= SEGMENT_BYTES {
-            self.next_segment()?;
+            self.next_segment(terms.spare)?;
         }
         self.buffer.clear();
         let start = (self.active, self.len);
@@ -218,10 +224,11 @@ impl Journal {
             .iter()
             .map(|frame| frame::push(&mut self.buffer, start, frame.kind, &frame.head, frame.body))
             .collect();
+        let spare = if terms.grows { terms.spare } else { 0 };
         self.allocate(self.len + self.buffer.len() as u64 + spare)?;
         let blob = &self.blob;
         let written = blob.write_at(&self.buffer, self.len);
-        let written = written.and_then(|()| if durable { blob.sync() } else { Ok(()) });
+        let written = written.and_then(|()| if terms.durable { blob.sync() } else { Ok(()) });
         let grown = self.len + self.buffer.len() as u64;
         if self.buffer.capacity() > 1 << 20 {
             self.buffer = Vec::new();
@@ -274,10 +281,10 @@ impl Journal {
         Ok(())
     }
 
-    fn next_segment(&mut self) -> io::Result<()> {
+    fn next_segment(&mut self, spare: u64) -> io::Result<()> {
         self.blob.sync()?;
         let number = self.active + 1;
-        let blob = match begin(&*self.storage, number) {
+        let blob = match begin(&*self.storage, number, spare) {
             Ok(blob) => blob,
             Err(error) if self.len < SEGMENT_BYTES_MAX => {
                 log::debug!("the event queue's last file grows on: {error}");
@@ -355,8 +362,9 @@ fn check_header(blob: &dyn Blob, number: u32, is_last: bool) -> Result<bool, Jou
     }
 }
 
-/// Makes a segment's file, which is on the disk with its name and header when this returns.
-fn begin(storage: &dyn Storage, number: u32) -> io::Result<Arc<dyn Blob>> {
+/// Makes a segment's file, which is on the disk with its name and header when this returns, and has
+/// space for `spare` bytes more.
+fn begin(storage: &dyn Storage, number: u32, spare: u64) -> io::Result<Arc<dyn Blob>> {
     let name = file_name(number);
     let made = match storage.create(&name) {
         // An earlier attempt failed half-way.
@@ -367,7 +375,8 @@ fn begin(storage: &dyn Storage, number: u32) -> io::Result<Arc<dyn Blob>> {
         other => other,
     };
     let blob = made?;
-    let written = blob.write_at(&frame::segment_header(number), 0);
+    let allocated = blob.allocate(SEGMENT_HEADER_BYTES as u64 + spare);
+    let written = allocated.and_then(|()| blob.write_at(&frame::segment_header(number), 0));
     match written.and_then(|()| blob.sync()).and_then(|()| storage.sync()) {
         Ok(()) => Ok(blob),
         Err(error) => {
