@@ -169,6 +169,40 @@ fn nobody_is_told_of_a_client_that_leaves_after_its_answer() {
     assert!(service.seen.gone.lock().unwrap().is_empty());
 }
 
+/// A process that ends with something unread resets its connections.
+#[test]
+fn an_answer_that_was_not_read_to_its_end_is_told_of() {
+    let _alone = alone();
+    let service = serve(limits());
+    // It reads nothing; a part; all of it.
+    for (round, read) in [Some(0), Some(100_000), None].into_iter().enumerate() {
+        let mut client = service.client();
+        client.get("/watch");
+        let (_, responder) = service.seen.take_parked();
+        assert!(responder.send(Response::new(200).body(vec![b'x'; MAX_BODY])));
+        match read {
+            Some(0) => until("it has come", || client.socket.peek(&mut [0]).is_ok_and(|n| n == 1)),
+            Some(part) => client.socket.read_exact(&mut vec![0; part]).unwrap(),
+            None => assert_eq!(client.answer().body.len(), MAX_BODY),
+        }
+        drop(client);
+        until("it is closed", || service.counters.connections_open.load(SeqCst) == 0);
+        let told: Vec<u64> = (0..=round as u64).take(2).collect();
+        assert_eq!(*service.seen.unread.lock().unwrap(), told);
+    }
+    // After another request it is known that the answer was read, whatever comes of that one.
+    let mut client = service.client();
+    client.get("/watch");
+    service.seen.take_parked().1.send(Response::new(200));
+    assert_eq!(client.answer().status, 200);
+    client.get("/large?100000");
+    until("it has come", || client.socket.peek(&mut [0]).is_ok_and(|n| n == 1));
+    drop(client);
+    until("it is closed", || service.counters.connections_open.load(SeqCst) == 0);
+    assert_eq!(service.seen.unread.lock().unwrap().len(), 2);
+    assert!(service.seen.gone.lock().unwrap().is_empty());
+}
+
 /// The descriptor of a client that has gone is not held by the responder that somebody keeps.
 #[test]
 fn an_answer_to_a_client_that_has_gone_says_so_and_holds_no_descriptor() {

@@ -355,6 +355,10 @@ impl Handler for Api {
     fn peer_gone(&self, watch: WatchId) {
         self.dispatcher.poll_gone(watch);
     }
+
+    fn answer_unread(&self, watch: WatchId) {
+        self.dispatcher.event_unread(watch);
+    }
 }
 
 /// A responder that a job takes along, kept so that a job which is refused gives it back.

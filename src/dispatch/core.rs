@@ -66,6 +66,11 @@ pub(super) enum Effect {
         report: Report,
     },
     HangUp(Box<dyn Poll>),
+    /// An invocation leaves a sandbox that was given it, for another one.
+    TakenBack {
+        sandbox: SandboxId,
+        id: Uuid,
+    },
     /// One more sandbox is to be started; which one is asked for with [`Core::next_start`].
     Start,
     Ended(Ended),
@@ -412,12 +417,12 @@ impl Core {
         id << WATCH_BITS | sandbox.polls
     }
 
-    /// The sandbox whose present poll `watch` names.
+    /// The sandbox whose last poll `watch` names.
     pub(super) fn watched(&self, watch: WatchId) -> Option<SandboxId> {
         let id = watch >> WATCH_BITS;
         let polls = watch & ((1 << WATCH_BITS) - 1);
-        let sandbox = self.sandboxes.get(&id)?;
-        (sandbox.polls == polls && sandbox.parked.is_some()).then_some(id)
+        self.sandboxes.get(&id).filter(|sandbox| sandbox.polls == polls)?;
+        Some(id)
     }
 
     /// Forgets a sandbox, and its pool if that was the last of a function that is gone.

@@ -200,6 +200,20 @@ pub(super) struct Invocation {
     /// A sandbox that was started for it could not initialize. As on Lambda that is tried once
     /// more, within the function's timeout; then the invocation fails.
     pub(super) init_failed: bool,
+    /// A sandbox that was given it has ended without having read it.
+    pub(super) given_back: bool,
+}
+
+impl Invocation {
+    pub(super) fn new(
+        claim: ClaimId,
+        event: Arc<Event>,
+        reply: Box<dyn Reply>,
+        received: Instant,
+    ) -> Invocation {
+        let (init_failed, given_back) = (false, false);
+        Invocation { claim, event, reply, received, init_failed, given_back }
+    }
 }
 
 /// An invocation that was not accepted yet: it waits for room, for a bounded time.
@@ -226,6 +240,10 @@ pub(super) struct Running {
     pub(super) repeated: u8,
     /// The answer's body is arriving.
     pub(super) answering: bool,
+    /// Its runtime has reset the connection before it had read all of the event.
+    pub(super) unread: bool,
+    /// Another one has ended like this.
+    pub(super) given_back: bool,
 }
 
 #[cfg(test)]

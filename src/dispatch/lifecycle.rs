@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::core::{Core, Effect, Origin, Pool, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// The Engine has started the container. False when the sandbox has ended meanwhile.
-    pub(super) fn started(&mut self, id: SandboxId, now: Instant) -> bool {
+    pub(super) fn started(&mut self, id: SandboxId, now: Instant, wall: SystemTime) -> bool {
         self.launch_ended(id);
         if !self.step(id, Step::Started, now) {
             return false;
@@ -68,7 +68,7 @@ impl Core {
         }
         match self.sandboxes.get_mut(&id).and_then(|sandbox| sandbox.died_early.take()) {
             Some(code) => {
-                self.exited(id, code, now);
+                self.exited(id, code, now, wall);
                 false
             }
             None => true,
@@ -100,6 +100,7 @@ impl Core {
         name: Arc<str>,
         address: IpAddr,
         now: Instant,
+        wall: SystemTime,
     ) -> Option<SandboxId> {
         if self.by_address.contains_key(&address) || self.by_container.contains_key(&container) {
             return None; // two of its first requests were looked up at the same time
@@ -111,7 +112,7 @@ impl Core {
         }
         self.by_container.insert(container, id);
         self.locate(id, address);
-        self.started(id, now);
+        self.started(id, now, wall);
         Some(id)
     }
 
@@ -154,7 +155,7 @@ impl Core {
     }
 
     /// The container's process has ended.
-    pub(super) fn died(&mut self, container: &str, code: i32, now: Instant) {
+    pub(super) fn died(&mut self, container: &str, code: i32, now: Instant, wall: SystemTime) {
         let Some(&id) = self.by_container.get(container) else { return };
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         if sandbox.state == State::Creating {
@@ -162,11 +163,11 @@ impl Core {
             // removes this container and tries another: that death is no failure.
             sandbox.died_early = Some(code);
         } else {
-            self.exited(id, code, now);
+            self.exited(id, code, now, wall);
         }
     }
 
-    fn exited(&mut self, id: SandboxId, code: i32, now: Instant) {
+    fn exited(&mut self, id: SandboxId, code: i32, now: Instant, wall: SystemTime) {
         let Some(sandbox) = self.sandboxes.get(&id) else { return };
         let exit = Exit { code, out_of_memory: sandbox.out_of_memory };
         let reason = match sandbox.state {
@@ -175,7 +176,11 @@ impl Core {
             _ => EndReason::Exited,
         };
         let (adopted, pool) = (sandbox.origin == Origin::Adopted, sandbox.pool);
+        let unread = self.take_unread(id);
         self.end(id, reason, Some(Outcome::Failed(Failure::Exited(exit))), now);
+        if let Some(invocation) = unread {
+            self.enqueue(pool, invocation, true, now, wall);
+        }
         // A function that only its containers know is gone with the last of them.
         let last = |of: &Pool| of.target.function.is_none() && of.sandboxes() == 0;
         if adopted && let Some(of) = self.pools.get(&pool).filter(|of| last(of)) {

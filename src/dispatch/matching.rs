@@ -78,7 +78,7 @@ impl Core {
         self.step(id, Step::Given, now);
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
         let timeout = sandbox.target.timeout;
-        let Invocation { claim, event, reply, received, init_failed } = invocation;
+        let Invocation { claim, event, reply, received, init_failed, given_back } = invocation;
         let given = Given {
             sandbox: id,
             at: wall,
@@ -103,6 +103,8 @@ impl Core {
             init: sandbox.init.take(),
             repeated: 0,
             answering: false,
+            unread: false,
+            given_back,
         });
         if matches!(sandbox.origin, Origin::Local(_)) {
             self.local_running.insert(event.id, id);
@@ -351,7 +353,9 @@ impl Core {
     pub(super) fn poll_gone(&mut self, watch: WatchId, now: Instant) {
         let Some(id) = self.watched(watch) else { return };
         let Some(sandbox) = self.sandboxes.get_mut(&id) else { return };
-        sandbox.parked = None;
+        if sandbox.parked.take().is_none() {
+            return;
+        }
         // One that still answers has lost only its place for the next event.
         if sandbox.running.is_none() {
             self.poll_lost(id, now);
@@ -395,8 +399,38 @@ impl Core {
         self.poll_lost(id, now);
         if let Some(reply) = running.reply.take() {
             let Running { claim, event, received, .. } = running;
-            let invocation = Invocation { claim, event, reply, received, init_failed: false };
+            let given_back = running.given_back;
+            let invocation =
+                Invocation { given_back, ..Invocation::new(claim, event, reply, received) };
             self.enqueue(pool, invocation, true, now, wall);
         }
+    }
+
+    /// The runtime that was given an event has reset its connection before it read all of that, as
+    /// it seems: a process that ends like this does so. Whether it has ended is for the Engine to
+    /// say; one that only closes its connections so is left alone.
+    pub(super) fn event_unread(&mut self, watch: WatchId) {
+        if let Some(id) = self.watched(watch)
+            && let Some(sandbox) = self.sandboxes.get_mut(&id)
+            && sandbox.parked.is_none()
+            && let Some(running) = &mut sandbox.running
+        {
+            running.unread = true;
+        }
+    }
+
+    /// Takes an invocation from a sandbox whose container has ended without having read it. That
+    /// is done once for each: a runtime may end like this every time.
+    pub(super) fn take_unread(&mut self, id: SandboxId) -> Option<Invocation> {
+        let sandbox = self.sandboxes.get_mut(&id).filter(|s| s.origin == Origin::Managed)?;
+        let heard = |running: &Running| running.answering || running.repeated > 0;
+        let mut running = sandbox.running.take_if(|running| {
+            running.unread && !running.given_back && !heard(running) && running.reply.is_some()
+        })?;
+        let request = running.event.id;
+        self.effects.push(Effect::TakenBack { sandbox: id, id: request });
+        let reply = running.reply.take()?;
+        let Running { claim, event, received, .. } = running;
+        Some(Invocation { given_back: true, ..Invocation::new(claim, event, reply, received) })
     }
 }

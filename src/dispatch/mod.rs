@@ -171,6 +171,12 @@ impl Dispatcher {
                     reply.reply(outcome, report);
                 }
                 Effect::HangUp(poll) => poll.hang_up(),
+                Effect::TakenBack { sandbox, id } => {
+                    if let Some(journal) = self.journal.get() {
+                        journal.taken_back(sandbox, id);
+                    }
+                    log::info!("{id}: its runtime has ended unheard, another one gets it");
+                }
                 Effect::Start => {
                     if let Some(host) = self.host.get() {
                         host.start();
@@ -246,6 +252,11 @@ impl Dispatcher {
         self.run(|core, _| core.local_init_error(key, error))
     }
 
+    /// The connection of an answered poll was reset before its runtime had read all of the event.
+    pub fn event_unread(&self, watch: WatchId) {
+        self.run(|core, _| core.event_unread(watch));
+    }
+
     /// The connection of a parked poll is gone.
     pub fn poll_gone(&self, watch: WatchId) {
         self.run(|core, now| core.poll_gone(watch, now));
@@ -282,7 +293,7 @@ impl Dispatcher {
         if let Some(journal) = self.journal.get() {
             journal.started(sandbox);
         }
-        self.run(|core, now| core.started(sandbox, now))
+        self.run(|core, now| core.started(sandbox, now, SystemTime::now()))
     }
 
     /// The sandbox whose container this is has this address.
@@ -310,7 +321,7 @@ impl Dispatcher {
         name: Arc<str>,
         address: IpAddr,
     ) -> Option<SandboxId> {
-        self.run(|core, now| core.adopt(target, container, name, address, now))
+        self.run(|core, now| core.adopt(target, container, name, address, now, SystemTime::now()))
     }
 
     pub fn out_of_memory(&self, container: &str) {
@@ -318,7 +329,7 @@ impl Dispatcher {
     }
 
     pub fn died(&self, container: &str, code: i32) {
-        self.run(|core, now| core.died(container, code, now));
+        self.run(|core, now| core.died(container, code, now, SystemTime::now()));
     }
 
     /// The containers that this service knows, with whether it made them.

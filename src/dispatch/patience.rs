@@ -29,7 +29,7 @@ impl Core {
             Ok((pool, claim)) => {
                 self.active += 1;
                 let received = now;
-                let invocation = Invocation { claim, event, reply, received, init_failed: false };
+                let invocation = Invocation::new(claim, event, reply, received);
                 self.enqueue(pool, invocation, false, now, wall);
             }
             Err(refusal) => {
@@ -124,7 +124,7 @@ impl Core {
             };
             if let Some(Patient { event, reply, received, .. }) = self.pop_patient(pool) {
                 self.active += 1;
-                let invocation = Invocation { claim, event, reply, received, init_failed: false };
+                let invocation = Invocation::new(claim, event, reply, received);
                 self.enqueue(pool, invocation, false, now, wall);
                 return true;
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::core::{FrostOrder, Origin, SandboxId};
+use super::core::{FrostOrder, Origin, Sandbox, SandboxId};
 use super::invocation::{Refusal, Target};
 use super::matching::Runtime;
 use super::world::{World, runtimes_of, target};
@@ -186,6 +186,9 @@ impl Simulation {
                 self.world.step(|core, now, wall| core.answer_broken(runtime, id, now, wall));
             }
             85..87 => {
+                if self.random.below(3) == 0 {
+                    return self.reset();
+                }
                 let poll = self.random.pick(&self.polls)?;
                 let unseen = self.random.below(2) == 0;
                 self.world.lose(poll, unseen);
@@ -240,7 +243,8 @@ impl Simulation {
                 let address = IpAddr::from(u32::try_from(number).unwrap().to_be_bytes());
                 let (id, name) = (format!("c{number}").into(), "adopted".into());
                 let target = runtimes_of(&target.key);
-                self.world.step(|core, now, _| core.adopt(&target, id, name, address, now));
+                self.world
+                    .step(|core, now, wall| core.adopt(&target, id, name, address, now, wall));
             }
         }
         Some(())
@@ -262,7 +266,7 @@ impl Simulation {
             Some(container) if again => {
                 // The Engine refuses to start it: it is removed, and another one is made.
                 let container = container.clone();
-                self.world.step(|core, now, _| core.died(&container, 137, now));
+                self.world.step(|core, now, wall| core.died(&container, 137, now, wall));
                 self.launches[index].container = None;
             }
             _ if fails => {
@@ -279,7 +283,7 @@ impl Simulation {
             },
             Some(_) => {
                 self.launches.swap_remove(index);
-                self.world.step(|core, now, _| core.started(sandbox, now));
+                self.world.step(|core, now, wall| core.started(sandbox, now, wall));
             }
         }
     }
@@ -290,6 +294,21 @@ impl Simulation {
         let done = self.random.below(5) > 0;
         let FrostOrder { sandbox, ask, .. } = order;
         self.world.step(|core, now, _| core.frost_done(sandbox, ask, done, now));
+        Some(())
+    }
+
+    /// A runtime resets the connection on which it got an event, mostly because it ends.
+    fn reset(&mut self) -> Option<()> {
+        let delivered = self.world.book.lock().unwrap().delivered.clone();
+        let late = &delivered[delivered.len().saturating_sub(8)..];
+        let (poll, event) = self.random.pick(late)?;
+        self.world.reset(poll);
+        let runs = |s: &&Sandbox| s.running.as_ref().is_some_and(|r| r.event.id == event);
+        let sandbox = self.world.core.sandboxes.values().find(runs)?;
+        let container = sandbox.container.clone()?;
+        if self.random.below(3) > 0 {
+            self.world.step(|core, now, wall| core.died(&container, 137, now, wall));
+        }
         Some(())
     }
 
@@ -305,7 +324,7 @@ impl Simulation {
                     |core: &mut super::core::Core, now, _| core.init_error(address, error, now);
                 let _ = self.world.step(told);
             }
-            _ => self.world.step(|core, now, _| core.died(&container, 1, now)),
+            _ => self.world.step(|core, now, wall| core.died(&container, 1, now, wall)),
         }
         Some(())
     }
@@ -364,7 +383,7 @@ impl Simulation {
             if container.is_none() && self.world.created(sandbox).is_none() {
                 self.world.step(|core, now, _| core.removed(sandbox, now));
             } else {
-                self.world.step(|core, now, _| core.started(sandbox, now));
+                self.world.step(|core, now, wall| core.started(sandbox, now, wall));
             }
         }
     }

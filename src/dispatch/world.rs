@@ -198,6 +198,14 @@ impl World {
                     reply.reply(outcome, report);
                 }
                 Effect::HangUp(poll) => poll.hang_up(),
+                Effect::TakenBack { sandbox, id } => {
+                    assert_eq!(self.begun.remove(&id), Some(sandbox), "{id} was not there");
+                    self.taken_back.insert((id, sandbox));
+                    let holder = self.holders.remove(&id);
+                    assert_eq!(holder, Some((sandbox, 1)), "it had {id}, and once");
+                    // So that nobody answers it before it is delivered again.
+                    self.book.lock().unwrap().delivered.retain(|&(_, got)| got != id);
+                }
                 Effect::Ended(ended) => {
                     assert!(self.ended.insert(ended.sandbox), "{} ends twice", ended.sandbox);
                 }
@@ -310,6 +318,14 @@ impl World {
         }
     }
 
+    /// The runtime of a poll that was answered resets its connection.
+    pub(super) fn reset(&mut self, poll: u64) {
+        let watch = self.book.lock().unwrap().watches.get(&poll).copied();
+        if let Some(watch) = watch {
+            self.step(|core, _, _| core.event_unread(watch));
+        }
+    }
+
     pub(super) fn answer(&mut self, runtime: Runtime, id: Uuid) -> Result<(), AnswerError> {
         let outcome = Outcome::Response(b"{}".to_vec().into());
         self.step(|core, now, wall| core.answer(runtime, id, outcome, now, wall))
@@ -338,7 +354,7 @@ impl World {
     pub(super) fn launch(&mut self) -> (SandboxId, Arc<str>, IpAddr) {
         let sandbox = self.begin().expect("a start is ordered and needed");
         let (container, address) = self.created(sandbox).expect("it is wanted");
-        self.step(|core, now, _| core.started(sandbox, now));
+        self.step(|core, now, wall| core.started(sandbox, now, wall));
         (sandbox, container, address)
     }
 

@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::net::sockopt;
 
 use super::head::{From, Persistence};
 use super::message::{Body, Response};
@@ -84,6 +85,10 @@ struct WriteSide {
     /// The owner wants [`Mail::Resume`] after the answer.
     resume: bool,
     watch: Option<WatchId>,
+    /// The watch of the last request, which is answered.
+    watched: Option<WatchId>,
+    /// The peer has reset the connection.
+    reset: bool,
     interest: EventFlags,
     /// When something was last written, or an answer given.
     progress: Instant,
@@ -99,6 +104,15 @@ pub(super) struct WriteStatus {
     pub(super) unsent: bool,
     pub(super) shut: bool,
     pub(super) progress: Instant,
+}
+
+/// What an abandoned connection leaves.
+pub(super) enum Left {
+    Nothing,
+    /// The watch of a request that was parked on it.
+    Parked(WatchId),
+    /// The same of one that was answered, and whose peer has not read all of that.
+    Unread(WatchId),
 }
 
 impl Connection {
@@ -129,6 +143,8 @@ impl Connection {
                 paused: false,
                 resume: false,
                 watch: None,
+                watched: None,
+                reset: false,
                 interest,
                 progress: now,
             }),
@@ -155,6 +171,7 @@ impl Connection {
 
     /// Marks the start of a request. Only the owner calls this.
     pub(super) fn begin(&self) {
+        self.lock().watched = None;
         self.in_flight.store(true, Ordering::Release);
     }
 
@@ -164,7 +181,7 @@ impl Connection {
         response.finish(if close { Persistence::Close } else { persistence });
         let body = response.take_body().filter(|body| !head_only && !body.is_empty());
         let mut side = self.lock();
-        side.watch = None;
+        side.watched = side.watch.take();
         side.progress = Instant::now();
         side.answered = Some(close);
         let delivered = self.write_now(&mut side, response.head, body);
@@ -202,7 +219,7 @@ impl Connection {
             match retry(|| rustix::io::writev(&socket, &slices)) {
                 Ok(n) => written = n,
                 Err(rustix::io::Errno::AGAIN) => {}
-                Err(_) => return give_up(side),
+                Err(_) => return refused(side),
             }
         }
         let head_len = head.len();
@@ -231,7 +248,7 @@ impl Connection {
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => break,
-                Err(_) => return give_up(side),
+                Err(_) => return refused(side),
             }
         }
         self.update_interest(side);
@@ -302,15 +319,27 @@ impl Connection {
         watch
     }
 
-    /// The owner lets go of the connection. Returns the watch of a request parked on it.
-    pub(super) fn abandon(&self) -> Option<WatchId> {
+    /// Reading has failed.
+    pub(super) fn reset(&self) {
+        self.lock().reset = true;
+    }
+
+    /// The owner lets go of the connection.
+    pub(super) fn abandon(&self) -> Left {
         let mut side = self.lock();
         side.gone = true;
         side.queue.clear();
+        let watched = side.watched.take();
+        let mut reset = side.reset;
         if let Some(socket) = side.socket.take() {
             let _ = epoll::delete(&self.owner.epoll, &socket);
+            reset |= watched.is_some() && !matches!(sockopt::socket_error(&*socket), Ok(Ok(())));
         }
-        side.watch.take()
+        match (side.watch.take(), watched) {
+            (Some(watch), _) => Left::Parked(watch),
+            (None, Some(watch)) if reset => Left::Unread(watch),
+            _ => Left::Nothing,
+        }
     }
 
     pub(super) fn write_status(&self) -> WriteStatus {
@@ -319,7 +348,13 @@ impl Connection {
     }
 }
 
-/// The peer does not take what is written: end both ways, so that the owner sees a hang-up.
+/// The socket does not take what is written. False, as the answer of a write.
+fn refused(side: &mut WriteSide) -> bool {
+    side.reset = true;
+    give_up(side)
+}
+
+/// The peer is to have nothing more: end both ways, so that the owner sees a hang-up.
 /// False, as the answer of a write.
 fn give_up(side: &mut WriteSide) -> bool {
     side.gone = true;

@@ -125,7 +125,10 @@ impl Conversation {
                 Ok(n) => n,
                 Err(Errno::AGAIN) => return Next::Open,
                 Err(Errno::INTR) => continue,
-                Err(_) => return Next::Close,
+                Err(_) => {
+                    self.connection.reset();
+                    return Next::Close;
+                }
             };
             turn += read;
             // A large body is read on; everything else usually came whole in this one read.

@@ -55,6 +55,12 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The peer of a request parked with [`Responder::watch`] has gone away.
     fn peer_gone(&self, _watch: WatchId) {}
+
+    /// The peer of a request that was parked like this has had its answer, and has reset the
+    /// connection before its next request: it has not read all of the answer (RFC 9293 section
+    /// 3.10.7.4; Linux resets where a socket is closed with something unread), or it does not close
+    /// its connections properly.
+    fn answer_unread(&self, _watch: WatchId) {}
 }
 
 /// The verdict on a request's head.

@@ -18,7 +18,7 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 
 use super::Handler;
-use super::connection::{Connection, Mail, Mailbox};
+use super::connection::{Connection, Left, Mail, Mailbox};
 use super::conversation::{Context, Conversation, Next, READ_BYTES};
 use super::limits::{Counters, Limits};
 use super::listener::Permit;
@@ -200,12 +200,15 @@ impl Worker {
             conversation.fail(&mut context)
         });
         if next == Next::Close {
-            let watch = conversation.connection.abandon();
+            let left = conversation.connection.abandon();
             slot.conversation = None;
             self.free.push(index);
-            if let Some(watch) = watch
-                && catch_unwind(AssertUnwindSafe(|| self.handler.peer_gone(watch))).is_err()
-            {
+            let tell = || match left {
+                Left::Nothing => {}
+                Left::Parked(watch) => self.handler.peer_gone(watch),
+                Left::Unread(watch) => self.handler.answer_unread(watch),
+            };
+            if catch_unwind(AssertUnwindSafe(tell)).is_err() {
                 Counters::add(&self.counters.panics);
                 log::error!("a handler panicked over a client that had gone");
             }

@@ -29,6 +29,7 @@ pub struct Seen {
     arrived: Condvar,
     numbers: AtomicUsize,
     pub gone: Mutex<Vec<u64>>,
+    pub unread: Mutex<Vec<u64>>,
     /// Tokens of pending bodies that are alive now, and that ever were.
     pub pending: Arc<AtomicUsize>,
     pub pending_ever: AtomicUsize,
@@ -113,6 +114,10 @@ impl Handler for TestHandler {
     fn peer_gone(&self, watch: u64) {
         self.0.parked.lock().unwrap().retain(|(number, _)| *number != watch);
         self.0.gone.lock().unwrap().push(watch);
+    }
+
+    fn answer_unread(&self, watch: u64) {
+        self.0.unread.lock().unwrap().push(watch);
     }
 }
 

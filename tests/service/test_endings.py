@@ -1,6 +1,9 @@
 """Every way to end that comes from outside the function: containers, images, networks and the Engine itself."""
 
+import base64
 import json
+import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,6 +62,36 @@ def test_a_container_that_somebody_ends_between_calls_is_not_noticed(service, na
     host = where(service, name)
     docker_cli.docker(*how, host)
     assert where(service, name) != host
+
+
+def runtimes(container):
+    """The processes of a container, by their numbers on the host, without its init."""
+    processes = docker_cli.docker("top", container, "-eo", "pid,comm").splitlines()[1:]
+    return [int(pid) for pid, command in (line.split() for line in processes) if command != "docker-init"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="stopping a container's process needs root")
+@pytest.mark.parametrize("size", [10, 5_000_000])
+def test_an_event_that_a_dead_runtime_has_not_read_goes_to_another_one(service, name, size):
+    host = where(service, name)
+    pids = [pid for container in service.sandboxes(name) for pid in runtimes(container)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    dies = lambda: [os.kill(pid, signal.SIGKILL) for pid in pids]
+    event = {"op": "where", "much": "x" * size}
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(service.invoke, name, event, headers={"X-Amz-Log-Type": "Tail"})
+        counts = lambda: service.http("GET", "/status").json()["invocations"]
+        try:
+            wait_for(lambda: (found := counts())["active"] - found["queued"] == 1, 30, "it has the event")
+        finally:
+            dies()
+        answer = call.result(30)
+    assert answer.status == 200 and "x-amz-function-error" not in answer.headers
+    assert answer.json()["hostname"] != host
+    log = base64.b64decode(answer.headers["x-amz-log-result"]).decode()
+    assert (log.count("START RequestId"), log.count("REPORT RequestId")) == (1, 1)
+    wait_for(lambda: len(service.containers()) == 1, 20, "the dead one is gone")
 
 
 def test_neighbours_do_not_notice(service, image, name):

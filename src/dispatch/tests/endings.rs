@@ -11,7 +11,7 @@ fn stopped(reason: EndReason) -> Option<State> {
 
 fn die(world: &mut World, sandbox: &Sandbox, code: i32) {
     let container = sandbox.container.clone();
-    world.step(|core, now, _| core.died(&container, code, now));
+    world.step(|core, now, wall| core.died(&container, code, now, wall));
 }
 
 #[test]
@@ -287,4 +287,72 @@ fn draining_lets_what_runs_go_on_and_takes_nothing_new() {
     assert_eq!(world.outcome(waits), "Refused(ShuttingDown)");
     assert_eq!((world.core.active, world.stops.len()), (0, 1));
     assert_eq!(state(&world, &sandbox), stopped(EndReason::Shutdown));
+}
+
+#[test]
+fn an_event_that_was_not_read_goes_to_another_sandbox_once() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (dead, id, poll) = busy(&mut world, &f);
+    world.reset(poll);
+    assert_eq!(state(&world, &dead), Some(State::Busy), "it may only close its connections so");
+    die(&mut world, &dead, 137);
+    assert_eq!(state(&world, &dead), stopped(EndReason::Exited));
+    assert_eq!(world.outcome(id), "");
+    let at = Runtime::At(dead.address);
+    assert_eq!(world.answer(at, id), Err(AnswerError::InvalidRequestId), "it cannot have it");
+    let next = launch(&mut world);
+    let poll = super::poll(&mut world, &next);
+    assert_eq!(world.got(poll), [id]);
+    // A runtime that ends like this every time does not get it for ever.
+    world.reset(poll);
+    die(&mut world, &next, 137);
+    assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 137, out_of_memory: false }))");
+}
+
+#[test]
+fn an_idle_sandbox_takes_over_what_another_one_has_not_read() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (other, first, _) = busy(&mut world, &f);
+    let (dead, id, poll) = busy(&mut world, &f);
+    answer(&mut world, &other, first);
+    let free = super::poll(&mut world, &other);
+    world.reset(poll);
+    die(&mut world, &dead, 137);
+    world.deliver_all();
+    assert_eq!(world.got(free), [id]);
+    answer(&mut world, &other, id);
+}
+
+#[test]
+fn what_a_runtime_has_read_or_answers_is_not_given_on() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let exited = "Failed(Exited(Exit { code: 1, out_of_memory: false }))";
+    // Its connection was closed, not reset; or nothing at all was heard of it.
+    let (sandbox, id, _) = busy(&mut world, &f);
+    die(&mut world, &sandbox, 1);
+    assert_eq!(world.outcome(id), exited);
+    // It has begun to answer on another connection.
+    let (sandbox, id, poll) = busy(&mut world, &f);
+    world.reset(poll);
+    let at = Runtime::At(sandbox.address);
+    assert!(world.step(|core, _, _| core.answer_begins(at, id)));
+    die(&mut world, &sandbox, 1);
+    assert_eq!(world.outcome(id), exited);
+    // It was given the event twice: the other time it may have read it.
+    let (sandbox, id, poll) = busy(&mut world, &f);
+    let again = super::poll(&mut world, &sandbox);
+    assert_eq!(world.got(again), [id]);
+    world.reset(poll);
+    world.reset(again);
+    die(&mut world, &sandbox, 1);
+    assert_eq!(world.outcome(id), exited);
+    // The connection of an earlier event says nothing about this one.
+    let (sandbox, id, earlier) = busy(&mut world, &f);
+    answer(&mut world, &sandbox, id);
+    super::poll(&mut world, &sandbox);
+    let id = world.invoke(&f);
+    world.deliver_all();
+    world.reset(earlier);
+    die(&mut world, &sandbox, 1);
+    assert_eq!(world.outcome(id), exited);
 }

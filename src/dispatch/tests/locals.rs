@@ -120,7 +120,7 @@ fn who_waits_for_its_turn_waits_on_while_the_runtime_comes_back() {
     let (mut world, slow) = (World::new(4), runtimes_of("f"));
     let slow = Arc::new(Target { timeout: s(60), ..copy(&slow) });
     let address = "192.0.2.9".parse().unwrap();
-    world.step(|core, now, _| core.adopt(&slow, "c".into(), "c".into(), address, now));
+    world.step(|core, now, wall| core.adopt(&slow, "c".into(), "c".into(), address, now, wall));
     let (first, second) = (world.invoke(&slow), world.invoke(&slow));
     world.poll(address).unwrap();
     world.deliver_all();

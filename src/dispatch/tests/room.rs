@@ -48,7 +48,7 @@ fn who_was_promised_memory_that_others_have_taken_is_not_kept_waiting() {
     let (sandbox, id, _) = busy(&mut world, &f);
     answer(&mut world, &sandbox, id);
     let waits = world.invoke(&f);
-    world.step(|core, now, _| core.died(&sandbox.container, 1, now));
+    world.step(|core, now, wall| core.died(&sandbox.container, 1, now, wall));
     let other = world.invoke(&g);
     assert_eq!((world.outcome(waits), world.outcome(other)), (String::new(), String::new()));
     removed(&mut world, &sandbox);
@@ -134,7 +134,7 @@ fn provisioned_sandboxes_are_started_and_kept() {
     world.pass(s(600));
     assert_eq!(state(&world, &ready[0]), Some(State::Idle), "idle for long, and kept");
     // One that dies is replaced, nobody evicts one, and less can be promised.
-    world.step(|core, now, _| core.died(&ready[0].container, 1, now));
+    world.step(|core, now, wall| core.died(&ready[0].container, 1, now, wall));
     let third = launch(&mut world);
     poll(&mut world, &third);
     assert!(!world.step(|core, now, _| core.relieve(now)));
@@ -150,7 +150,7 @@ fn a_provisioned_sandbox_that_cannot_start_is_tried_again_at_growing_intervals()
     world.step(|core, now, _| core.provision(&f, 1, now));
     for pause in [1, 2, 4] {
         let sandbox = launch(&mut world);
-        world.step(|core, now, _| core.died(&sandbox.container, 1, now));
+        world.step(|core, now, wall| core.died(&sandbox.container, 1, now, wall));
         removed(&mut world, &sandbox);
         assert_eq!(world.ordered(), 0);
         let trouble = world.core.pools.values().next().unwrap().provision.trouble.clone();
@@ -180,7 +180,7 @@ fn the_burst_of_one_function_leaves_a_launcher_to_the_first_start_of_another() {
     // Of two that may, the one with fewer launches comes first.
     world.invoke(&g);
     world.created(of_f[1]).unwrap();
-    world.step(|core, now, _| core.started(of_f[1], now));
+    world.step(|core, now, wall| core.started(of_f[1], now, wall));
     let next = world.begin().unwrap();
     assert_eq!(world.core.sandboxes[&next].target.name, "g");
 }

@@ -93,13 +93,15 @@ fn an_idle_sandbox_of_somebody_else_is_never_evicted() {
     let (mut world, g) = (World::new(1), target("g", 1));
     let adopted = "192.0.2.9".parse().unwrap();
     let by_hand = crate::dispatch::world::runtimes_of("by-hand");
-    world.step(|core, now, _| core.adopt(&by_hand, "theirs".into(), "theirs".into(), adopted, now));
+    world.step(|core, now, wall| {
+        core.adopt(&by_hand, "theirs".into(), "theirs".into(), adopted, now, wall)
+    });
     let parked = world.poll(adopted).unwrap();
     world.invoke(&g);
     assert_eq!(world.ordered(), 1, "it takes none of the service's room");
     let id = world.core.by_address[&adopted];
     assert_eq!(world.core.sandboxes[&id].state, State::Idle);
-    world.step(|core: &mut Core, now, _| core.died("theirs", 0, now));
+    world.step(|core: &mut Core, now, wall| core.died("theirs", 0, now, wall));
     assert!(world.stops.is_empty(), "what it has not started it does not stop");
     assert_eq!(world.book.lock().unwrap().hung_up, [parked]);
 }
@@ -109,9 +111,9 @@ fn an_adopted_container_serves_and_is_given_up_when_it_never_asks() {
     let mut world = World::new(1);
     let by_hand = crate::dispatch::world::runtimes_of("by-hand");
     let [one, two] = ["192.0.2.8", "192.0.2.9"].map(|a| a.parse().unwrap());
-    world.step(|core, now, _| core.adopt(&by_hand, "one".into(), "one".into(), one, now));
-    world.step(|core, now, _| core.adopt(&by_hand, "one".into(), "one".into(), one, now));
-    world.step(|core, now, _| core.adopt(&by_hand, "two".into(), "two".into(), two, now));
+    world.step(|core, now, wall| core.adopt(&by_hand, "one".into(), "one".into(), one, now, wall));
+    world.step(|core, now, wall| core.adopt(&by_hand, "one".into(), "one".into(), one, now, wall));
+    world.step(|core, now, wall| core.adopt(&by_hand, "two".into(), "two".into(), two, now, wall));
     assert_eq!(world.core.sandboxes.len(), 2);
     let parked = world.poll(one).unwrap();
     let id = world.invoke(&by_hand);
@@ -187,9 +189,9 @@ fn a_container_that_was_refused_is_replaced_though_its_death_is_told() {
     let id = world.invoke(&f);
     let start = world.begin().unwrap();
     let (refused, _) = world.created(start).unwrap();
-    world.step(|core, now, _| core.died(&refused, 137, now));
+    world.step(|core, now, wall| core.died(&refused, 137, now, wall));
     let (_, address) = world.created(start).expect("it is still wanted");
-    assert!(world.step(|core, now, _| core.started(start, now)));
+    assert!(world.step(|core, now, wall| core.started(start, now, wall)));
     let got = world.poll(address).unwrap();
     world.deliver_all();
     assert_eq!(world.got(got), [id]);
@@ -201,13 +203,13 @@ fn an_exit_before_the_engine_has_answered_counts() {
     let id = world.invoke(&f);
     let start = world.begin().unwrap();
     let (container, _) = world.created(start).unwrap();
-    world.step(|core, now, _| core.died(&container, 3, now));
-    assert!(!world.step(|core, now, _| core.started(start, now)));
+    world.step(|core, now, wall| core.died(&container, 3, now, wall));
+    assert!(!world.step(|core, now, wall| core.started(start, now, wall)));
     assert_eq!((world.stops.len(), world.ordered()), (1, 1), "it is tried once more");
     let start = world.begin().unwrap();
     let (container, _) = world.created(start).unwrap();
-    world.step(|core, now, _| core.died(&container, 4, now));
-    world.step(|core, now, _| core.started(start, now));
+    world.step(|core, now, wall| core.died(&container, 4, now, wall));
+    world.step(|core, now, wall| core.started(start, now, wall));
     assert_eq!(world.outcome(id), "Failed(Exited(Exit { code: 4, out_of_memory: false }))");
 }
 
@@ -225,7 +227,7 @@ fn a_sandbox_that_ends_while_it_is_made_is_cleaned_up_by_its_launcher() {
     world.step(|core, now, _| core.removed(starts[0], now));
     assert_eq!(world.stops.len(), 1, "created: removal is ordered");
     assert_eq!(world.stops[0].container, container);
-    assert!(!world.step(|core, now, _| core.started(starts[1], now)));
+    assert!(!world.step(|core, now, wall| core.started(starts[1], now, wall)));
     world.step(|core, now, _| core.removed(starts[1], now));
     assert!(world.core.sandboxes.is_empty());
 }
