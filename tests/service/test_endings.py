@@ -59,9 +59,11 @@ def test_a_container_that_somebody_ends_at_work_is_told_at_once(service, name, h
 
 @pytest.mark.parametrize("how", [["rm", "--force"], ["kill"], ["stop", "--time", "1"]])
 def test_a_container_that_somebody_ends_between_calls_is_not_noticed(service, name, how):
-    host = where(service, name)
-    docker_cli.docker(*how, host)
-    assert where(service, name) != host
+    where(service, name)
+    dead = service.sandboxes(name)
+    docker_cli.docker(*how, *dead)
+    where(service, name)
+    assert not set(dead) & set(service.sandboxes(name))
 
 
 def runtimes(container):
@@ -73,8 +75,9 @@ def runtimes(container):
 @pytest.mark.skipif(os.geteuid() != 0, reason="stopping a container's process needs root")
 @pytest.mark.parametrize("size", [10, 5_000_000])
 def test_an_event_that_a_dead_runtime_has_not_read_goes_to_another_one(service, name, size):
-    host = where(service, name)
-    pids = [pid for container in service.sandboxes(name) for pid in runtimes(container)]
+    where(service, name)
+    dead = service.sandboxes(name)
+    pids = [pid for container in dead for pid in runtimes(container)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     dies = lambda: [os.kill(pid, signal.SIGKILL) for pid in pids]
@@ -88,7 +91,7 @@ def test_an_event_that_a_dead_runtime_has_not_read_goes_to_another_one(service, 
             dies()
         answer = call.result(30)
     assert answer.status == 200 and "x-amz-function-error" not in answer.headers
-    assert answer.json()["hostname"] != host
+    assert not set(dead) & set(service.sandboxes(name))
     log = base64.b64decode(answer.headers["x-amz-log-result"]).decode()
     assert (log.count("START RequestId"), log.count("REPORT RequestId")) == (1, 1)
     wait_for(lambda: len(service.containers()) == 1, 20, "the dead one is gone")
@@ -96,10 +99,11 @@ def test_an_event_that_a_dead_runtime_has_not_read_goes_to_another_one(service, 
 
 def test_neighbours_do_not_notice(service, image, name):
     other = service.create("neighbour", image, Timeout=60)
-    host = where(service, other)
-    containers = lambda: [one for one in service.containers() if not one.startswith(host)]
-    busy_then(service, name, lambda: docker_cli.docker("kill", *containers(), check=False))
-    assert where(service, other) == host
+    where(service, other)
+    theirs = service.sandboxes(other)
+    busy_then(service, name, lambda: docker_cli.docker("kill", *service.sandboxes(name)))
+    where(service, other)
+    assert service.sandboxes(other) == theirs
 
 
 # Images and networks.
@@ -110,8 +114,8 @@ def test_a_function_whose_image_is_gone_is_a_service_error_and_others_go_on(serv
     context = f"FROM {image}\nLABEL vanishing=yes\n"
     docker_cli.docker("build", "--quiet", "--tag", tag, "-", stdin=context)
     vanishing = service.create("vanishing", tag, Timeout=5)
-    host = where(service, vanishing)
-    docker_cli.docker("rm", "--force", host)
+    where(service, vanishing)
+    docker_cli.docker("rm", "--force", *service.sandboxes(vanishing))
     docker_cli.docker("rmi", "--force", tag)
     answer = service.invoke(vanishing, {"op": "where"})
     assert (answer.status, answer.error_type) == (500, "ServiceException")
