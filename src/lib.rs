@@ -11,6 +11,7 @@
 //! | [`package`] | a function's code, made ready |
 //! | [`dispatch`] | invocations meet sandboxes |
 //! | [`asynchronous`] | the durable queue of events, their delivery and what becomes of them |
+//! | [`schedule`] | schedules, and the thread that hands their runs to that queue |
 //! | [`sandbox`] | containers and their lives |
 //! | [`docker`] | the Engine client |
 //! | [`logs`] | what functions print, kept and served |
@@ -34,5 +35,6 @@ pub mod package;
 pub mod queue_command;
 mod random;
 pub mod sandbox;
+pub mod schedule;
 pub mod service;
 pub mod sigv4;

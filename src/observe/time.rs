@@ -90,7 +90,7 @@ pub fn imf_fixdate(time: SystemTime) -> String {
 ///
 /// Counted from 0000-03-01: with the leap day at the end of the year the months' lengths follow one
 /// linear rule, (153 m + 2) / 5, and 400 years (146,097 days) repeat exactly.
-fn date(days_since_1970: i128) -> (i128, i128, i128) {
+pub(crate) fn date(days_since_1970: i128) -> (i128, i128, i128) {
     let days = days_since_1970 + 719_468;
     let era = days.div_euclid(146_097);
     let of_era = days.rem_euclid(146_097);
@@ -104,7 +104,7 @@ fn date(days_since_1970: i128) -> (i128, i128, i128) {
 }
 
 /// The days from 1970-01-01 to a date: the other way round.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub(crate) fn days(year: i64, month: i64, day: i64) -> i64 {
     let (year, shifted) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * shifted + 2) / 5 + day - 1;
     year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + of_year
