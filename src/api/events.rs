@@ -40,8 +40,13 @@ impl Api {
         responder: Responder,
     ) {
         let (id, trace_id) = (random::uuid(), trace_id(head));
-        let event =
-            NewEvent { id, function: invoked.address(), trace_id: trace_id.clone(), payload };
+        let event = NewEvent {
+            id,
+            function: invoked.address(),
+            trace_id: trace_id.clone(),
+            payload,
+            terms: None,
+        };
         self.queue.accept(event, Box::new(Accepted { responder, id, trace_id }));
     }
 

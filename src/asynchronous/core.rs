@@ -274,6 +274,11 @@ impl Core {
         self.used.bytes = self.used.bytes + to.bytes() - from.bytes();
     }
 
+    /// Whether an event of this id, or its record, is in the queue: then it is on the disk.
+    pub(super) fn contains(&self, id: Uuid) -> bool {
+        self.by_id.contains_key(&id)
+    }
+
     pub(super) fn entry(&self, index: Index) -> Option<&Entry> {
         self.entries.get(index as usize)?.as_ref()
     }

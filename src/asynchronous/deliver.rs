@@ -206,6 +206,7 @@ impl Deliverer {
                 until_ms: 0,
                 trace_id: String::new(),
                 note: String::new(),
+                terms: None,
             })
         });
         drop(core);
@@ -219,6 +220,7 @@ impl Deliverer {
     fn begin_event(&mut self, index: Index, stored: Stored, payload: Vec<u8>) {
         let now_ms = (self.clock)();
         let (resolved, policy) = self.functions.resolve(&stored.function);
+        let policy = policy.with(stored.terms.as_ref());
         lock(self.core()).learn(index, &policy);
         let name = (stored.function.region.as_str(), stored.function.name.as_str());
         let looped = lineage::count(&stored.trace_id, name) >= lineage::INVOCATIONS_MAX;
@@ -395,7 +397,17 @@ impl Deliverer {
             Content::Record(_) => stored.trace_id.clone(),
         };
         let accepted_ms = (self.clock)();
-        Stored { id, content, function, accepted_ms, attempts: 0, until_ms: 0, trace_id, note }
+        Stored {
+            id,
+            content,
+            function,
+            accepted_ms,
+            attempts: 0,
+            until_ms: 0,
+            trace_id,
+            note,
+            terms: None,
+        }
     }
 
     fn carried(&mut self, index: Index, carried: Carried) {

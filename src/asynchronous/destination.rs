@@ -80,12 +80,12 @@ pub(super) enum Route {
 }
 
 impl Routes {
-    /// Where the record of an event that ended so goes. A failed one may have two destinations; two
-    /// that are the same here are one.
+    /// Where the record of an event that ended so goes. A failed one may have several; those that
+    /// are the same here are one.
     pub(super) fn after(&self, policy: &Policy, condition: Condition) -> Vec<Route> {
         let arns = match condition {
-            Condition::Success => [&policy.on_success, &None],
-            _ => [&policy.on_failure, &policy.dead_letter],
+            Condition::Success => [&policy.on_success, &None, &None],
+            _ => [&policy.on_failure, &policy.dead_letter, &policy.own_dead_letter],
         };
         let mut routes: Vec<Route> = Vec::new();
         for arn in arns.into_iter().flatten() {

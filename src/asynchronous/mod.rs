@@ -67,7 +67,7 @@ pub use self::record::Object;
 use self::source::Source;
 pub use self::state::Policy;
 use self::storage::{Folder, Storage};
-pub use self::stored::Address;
+pub use self::stored::{Address, Terms};
 use self::stored::{Attempt, Content, Stored, ids_of};
 pub use self::view::{EntryView, FunctionView, QueueView};
 use self::webhook::Webhook;
@@ -95,6 +95,8 @@ pub struct NewEvent {
     pub function: Address,
     pub trace_id: String,
     pub payload: Body,
+    /// With terms an id means one event, however often it is sent: what is here already is accepted.
+    pub terms: Option<Terms>,
 }
 
 /// Who waits for an event to be accepted.
@@ -303,7 +305,8 @@ impl Queue {
 
     /// Accepts an event, or refuses it; `reply` hears which, once the event is on the disk.
     pub fn accept(&self, event: NewEvent, reply: Box<dyn Acceptance>) {
-        let NewEvent { id, function, trace_id, payload } = event;
+        let NewEvent { id, function, trace_id, payload, terms } = event;
+        let once = terms.is_some();
         let stored = Stored {
             id,
             content: Content::Event,
@@ -313,13 +316,21 @@ impl Queue {
             until_ms: 0,
             trace_id,
             note: String::new(),
+            terms,
         };
         let head = stored.head();
         if head.len() > HEAD_BYTES || payload.len() > EVENT_BYTES {
             return reply.settled(Err(Refused::TooLarge));
         }
         let bytes = frame::size(head.len(), payload.len());
-        if !lock(&self.source.core).reserve(bytes) {
+        let mut core = lock(&self.source.core);
+        if once && core.contains(id) {
+            drop(core);
+            return reply.settled(Ok(()));
+        }
+        let reserved = core.reserve(bytes);
+        drop(core);
+        if !reserved {
             self.counters.count(Count::Refused);
             return reply.settled(Err(Refused::Full));
         }

@@ -147,6 +147,7 @@ impl Queue {
                 // Whatever chain it was in, an operator begins a new one.
                 trace_id: lineage::fresh(&opened.trace_id),
                 payload: payload.into(),
+                terms: None,
             };
             let reply = Replayed { letter: number, told: told.clone() };
             self.accept(event, Box::new(reply));

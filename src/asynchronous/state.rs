@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use super::stored::Terms;
+
 /// Where an entry is. Only `Waiting` is on the disk; after a restart the others are `Ready` again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
@@ -107,6 +109,8 @@ pub struct Policy {
     pub on_failure: Option<String>,
     /// `DeadLetterConfig` of the function.
     pub dead_letter: Option<String>,
+    /// That of the event's own terms.
+    pub own_dead_letter: Option<String>,
     /// Its reserved concurrency is 0.
     pub stopped: bool,
     pub recursion_allowed: bool,
@@ -120,6 +124,7 @@ impl Default for Policy {
             on_success: None,
             on_failure: None,
             dead_letter: None,
+            own_dead_letter: None,
             stopped: false,
             recursion_allowed: false,
         }
@@ -127,6 +132,16 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// The policy for an event with these terms: the stricter of both.
+    pub(super) fn with(mut self, terms: Option<&Terms>) -> Policy {
+        if let Some(terms) = terms {
+            self.max_retries = self.max_retries.min(terms.max_retries.into());
+            self.max_age = self.max_age.min(Duration::from_secs(terms.max_age_s.into()));
+            self.own_dead_letter.clone_from(&terms.dead_letter);
+        }
+        self
+    }
+
     /// Whether an event has been in the queue for too long.
     pub(super) fn has_expired(&self, accepted_ms: u64, now_ms: u64) -> bool {
         now_ms >= accepted_ms.saturating_add(millis(self.max_age))

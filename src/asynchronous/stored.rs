@@ -30,6 +30,16 @@ impl fmt::Display for Address {
     }
 }
 
+/// What the sender of an event asks for, beside what is configured for its function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Tries after the first.
+    pub max_retries: u8,
+    pub max_age_s: u32,
+    /// Where it goes as well when it has failed.
+    pub dead_letter: Option<String>,
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Content {
@@ -54,6 +64,8 @@ pub(super) struct Stored {
     pub(super) trace_id: String,
     /// The last error; of a record, the destination that was asked for where it is another one.
     pub(super) note: String,
+    /// Only events have them.
+    pub(super) terms: Option<Terms>,
 }
 
 /// How often an entry was tried.
@@ -85,6 +97,12 @@ impl Stored {
         put_text(&mut out, self.function.qualifier.as_deref().unwrap_or_default());
         put_text(&mut out, &self.trace_id);
         put_text(&mut out, short(&self.note));
+        // Heads of before there were terms end here.
+        if let Some(terms) = &self.terms {
+            out.push(terms.max_retries);
+            out.extend_from_slice(&terms.max_age_s.to_le_bytes());
+            put_text(&mut out, terms.dead_letter.as_deref().unwrap_or_default());
+        }
         out
     }
 
@@ -103,7 +121,18 @@ impl Stored {
         let qualifier = Some(qualifier).filter(|qualifier| !qualifier.is_empty());
         let function = Address { region, name, qualifier, created: created != 0 };
         let (trace_id, note) = (from.text()?, from.text()?);
-        Some(Stored { id, content, function, accepted_ms, attempts, until_ms, trace_id, note })
+        let terms = if from.0.is_empty() { None } else { Some(from.terms()?) };
+        Some(Stored {
+            id,
+            content,
+            function,
+            accepted_ms,
+            attempts,
+            until_ms,
+            trace_id,
+            note,
+            terms,
+        })
     }
 }
 
@@ -162,6 +191,13 @@ impl Reader<'_> {
         self.take().map(u64::from_le_bytes)
     }
 
+    fn terms(&mut self) -> Option<Terms> {
+        let [max_retries] = self.take::<1>()?;
+        let max_age_s = u32::from_le_bytes(self.take()?);
+        let dead_letter = Some(self.text()?).filter(|arn| !arn.is_empty());
+        Some(Terms { max_retries, max_age_s, dead_letter })
+    }
+
     fn text(&mut self) -> Option<String> {
         let length = usize::from(u16::from_le_bytes(self.take()?));
         let (text, rest) = self.0.split_at_checked(length)?;
@@ -189,6 +225,7 @@ pub(super) mod tests {
             until_ms: 0,
             trace_id: "Root=1-00000000-000000000000000000000001".to_owned(),
             note: String::new(),
+            terms: None,
         }
     }
 
@@ -201,6 +238,12 @@ pub(super) mod tests {
         stored.content = Content::Record(Carrier::Webhook);
         (stored.attempts, stored.until_ms, stored.note) = (2, 7, "é".to_owned());
         assert_eq!(Stored::of(&stored.head()), Some(stored.clone()));
+        for dead_letter in [None, Some("arn:aws:sqs:us-east-1:000000000000:q".to_owned())] {
+            stored.terms = Some(Terms { max_retries: 185, max_age_s: 86_400, dead_letter });
+            let head = stored.head();
+            assert_eq!(Stored::of(&head), Some(stored.clone()));
+            assert_eq!(Stored::of(&head[..head.len() - 1]), None);
+        }
         let attempt = Attempt { id: stored.id, attempts: 3, until_ms: u64::MAX };
         assert_eq!(Attempt::of(&attempt.head()), Some(attempt));
         let ids = [stored.id, sample("g").id];

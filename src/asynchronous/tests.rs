@@ -247,6 +247,7 @@ impl World {
             function: stored.function.clone(),
             trace_id: stored.trace_id.clone(),
             payload: payload.to_vec().into(),
+            terms: stored.terms.clone(),
         };
         self.queue.accept(event, Box::new(heard.clone()));
         heard

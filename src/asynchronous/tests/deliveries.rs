@@ -362,3 +362,51 @@ fn pages_follow_each_other() {
         assert_eq!(world.queue.entries(&filter, None, 9, false).unwrap().len(), found);
     }
 }
+
+#[test]
+fn an_event_with_terms_has_the_stricter_of_both_and_is_there_once() {
+    let sent = |name: &str, max_retries, max_age_s| {
+        let dead_letter = Some("arn:aws:sqs:us-east-1:000000000000:q".to_owned());
+        Stored { terms: Some(Terms { max_retries, max_age_s, dead_letter }), ..sample(name) }
+    };
+    let mut world = World::new();
+    let (once, thrice) = (sent("f", 0, 86_400), sent("g", 185, 86_400));
+    for _ in 0..3 {
+        // Before it is written, it would be another one: who sends it waits for the answer.
+        let heard = [world.offer(&once, b"1"), world.offer(&thrice, b"2")];
+        world.write();
+        assert!(heard.iter().all(|heard| heard.all() == [Ok(())]));
+    }
+    let mut taken = world.taken();
+    assert_eq!(taken.len(), 2);
+    taken.remove(0).fail();
+    world.settle();
+    let letters = world.letters();
+    assert_eq!(letters[0]["requestContext"]["approximateInvokeCount"], 1);
+    // Of the other one three tries, for such is its function's policy; a restart keeps the terms.
+    taken.remove(0).fail();
+    world.settle();
+    let mut world = world.restarted();
+    assert_eq!(world.offer(&thrice, b"2").all(), [Ok(())]);
+    for wait in [MINUTE_MS, 2 * MINUTE_MS] {
+        world.pass(wait);
+        world.one().fail();
+        world.settle();
+    }
+    let letters = world.letters();
+    assert_eq!(letters[1]["requestContext"]["approximateInvokeCount"], 3);
+    let destinations = world.queue.letters.list().unwrap().into_iter().map(|letter| {
+        let stored = world.queue.letters.read(&letter).unwrap();
+        stored.destination
+    });
+    let asked = Some("arn:aws:sqs:us-east-1:000000000000:q".to_owned());
+    assert_eq!(destinations.collect::<Vec<_>>(), [asked.clone(), asked]);
+    let mut short = sent("h", 185, 60);
+    short.id = crate::random::uuid();
+    world.offer(&short, b"3");
+    world.write();
+    world.pass(MINUTE_MS);
+    world.settle();
+    let last = &world.letters()[2]["requestContext"];
+    assert_eq!(last["condition"], "EventAgeExceeded");
+}
