@@ -2,6 +2,7 @@
 //! for each would be a sixth of all that a warm invocation makes.
 
 use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
 use uuid::Uuid;
@@ -38,6 +39,15 @@ pub(crate) fn bytes() -> [u8; 16] {
 /// A version 4 UUID (RFC 9562 section 5.4).
 pub(crate) fn uuid() -> Uuid {
     uuid::Builder::from_random_bytes(bytes()).into_uuid()
+}
+
+/// A trace header that is not sampled.
+/// <https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader>
+pub(crate) fn trace_id() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let root = u128::from_be_bytes(bytes()) >> 32;
+    let parent = u128::from_be_bytes(bytes()) >> 64;
+    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
 }
 
 /// A number from 0 to below 1, evenly.

@@ -35,6 +35,7 @@ use crate::sandbox::launcher::{Common, Launcher, Threads};
 use crate::sandbox::network::{Home, NetworkError, SandboxNetwork, Wanted};
 use crate::sandbox::slots::Slots;
 use crate::sandbox::{base_image, pressure, watcher};
+use crate::schedule::Schedules;
 
 /// How long the removal of all sandboxes may take at the end, and the making of a slot before.
 const REMOVAL: Duration = Duration::from_secs(20);
@@ -53,6 +54,7 @@ pub enum StartError {
     Packages(PackageError),
     Logs(LogError),
     Queue(QueueError),
+    Schedules(StoreError),
     /// The kernel watches no files for hot reload.
     HotReload(io::Error),
     Listen {
@@ -79,6 +81,7 @@ impl fmt::Display for StartError {
             }
             StartError::Logs(error) => write!(f, "cannot open the {error}"),
             StartError::Queue(error) => write!(f, "{error}"),
+            StartError::Schedules(error) => write!(f, "{error}"),
             StartError::HotReload(error) => write!(
                 f,
                 "cannot watch files for hot reload: {error}; raise fs.inotify.max_user_instances, \
@@ -131,6 +134,7 @@ impl std::error::Error for StartError {
             StartError::Packages(error) => Some(error),
             StartError::Logs(error) => Some(error),
             StartError::Queue(error) => Some(error),
+            StartError::Schedules(error) => Some(error),
             StartError::Http(error) => Some(error),
             StartError::Listen { source, .. }
             | StartError::HotReload(source)
@@ -147,6 +151,7 @@ pub struct Service {
     server: Server,
     dispatcher: Arc<Dispatcher>,
     queue: Arc<Queue>,
+    schedules: Arc<Schedules>,
     launcher: Arc<Launcher>,
     slots: Arc<Slots>,
     collector: Collector,
@@ -160,13 +165,16 @@ impl Service {
         let mut listeners =
             vec![listen(SocketAddr::new(config.server.address, config.server.port))?];
         let store = Store::open(&config.storage.path).map_err(StartError::Store)?;
+        let store = Arc::new(store);
         let registry =
-            Registry::new(store, &config.aws.account_id).map_err(StartError::Registry)?;
+            Registry::new(store.clone(), &config.aws.account_id).map_err(StartError::Registry)?;
         let registry = Arc::new(registry);
         let logs =
             LogStore::open(&config.storage.path, log_limits(config)).map_err(StartError::Logs)?;
         let queue = Queue::open(&config.storage.path, &config.asynchronous, &config.aws.account_id);
         let queue = Arc::new(queue.map_err(StartError::Queue)?);
+        let schedules = Schedules::open(store, &config.schedules, &config.aws.account_id);
+        let schedules = Arc::new(schedules.map_err(StartError::Schedules)?);
         let engine = connect(config)?;
         let cpus = engine.info().map_err(StartError::Engine)?.cpus;
 
@@ -296,6 +304,7 @@ impl Service {
             s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
             queue: queue.clone(),
+            schedules: schedules.clone(),
             engine,
             adoption,
             health,
@@ -310,6 +319,7 @@ impl Service {
         api.keep_promises();
         // What waits from an earlier run finds everything ready, as requests do.
         queue.start(dispatcher.clone(), api).map_err(StartError::Queue)?;
+        schedules.start(queue.clone()).map_err(StartError::Thread)?;
         // From here on and no sooner: what an earlier run has left is removed, and nobody waits.
         let connections = server.connections();
         slots
@@ -325,6 +335,7 @@ impl Service {
             server,
             dispatcher,
             queue,
+            schedules,
             launcher,
             slots,
             collector,
@@ -335,6 +346,7 @@ impl Service {
     /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.
     pub fn stop(&self, hurry: impl Fn() -> bool) {
         self.server.stop_listening();
+        self.schedules.stop();
         self.queue.stop_delivering();
         self.dispatcher.drain();
         self.slots.close(Duration::ZERO); // no more of them are made; what is ready is still used

@@ -34,6 +34,8 @@ pub enum Surface {
     Control,
     /// CloudWatch Logs.
     Logs,
+    /// EventBridge Scheduler.
+    Scheduler,
     /// Files of this host as a function's code, where an operation of `Control` asks for that.
     HostFiles,
     Invoke,
@@ -61,6 +63,7 @@ pub fn verdict(peer: Peer, surface: Surface) -> Verdict {
             | Surface::Control
             | Surface::HostFiles
             | Surface::Logs
+            | Surface::Scheduler
             | Surface::Invoke
             | Surface::Queue,
             Peer::Remote(_),
@@ -87,6 +90,7 @@ mod tests {
             (Runtime, Verdict::Allowed, Verdict::IfSandbox),
             (Control, Verdict::Allowed, Verdict::Denied),
             (Logs, Verdict::Allowed, Verdict::Denied),
+            (Scheduler, Verdict::Allowed, Verdict::Denied),
             (HostFiles, Verdict::Allowed, Verdict::Denied),
             (Invoke, Verdict::Allowed, Verdict::Denied),
             (Queue, Verdict::Allowed, Verdict::Denied),

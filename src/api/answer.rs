@@ -7,7 +7,8 @@ use super::{error_body, logs};
 use crate::access::Surface;
 use crate::http::Response;
 
-/// An error in the shape of its surface: the Runtime API's, AWS's JSON 1.1, or that of AWS's Lambda API. What the
+/// An error in the shape of its surface: the Runtime API's, AWS's JSON 1.1, that of
+/// EventBridge Scheduler or that of AWS's Lambda API. What the
 /// client does not see goes to the log.
 pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
     match &error.internal {
@@ -24,6 +25,9 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
             Response::new(error.status)
                 .header("Content-Type", logs::CONTENT_TYPE)
                 .body(body.to_string().into_bytes())
+        }
+        Surface::Scheduler => {
+            Response::json(error.status, json!({ "Message": error.message }).to_string())
         }
         _ => Response::json(error.status, error_body::render(error)),
     };

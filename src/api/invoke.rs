@@ -4,7 +4,7 @@
 //! dispatch; whoever brings the outcome writes the answer into the caller's socket.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -425,10 +425,7 @@ pub(super) fn trace_id(head: &Head<'_>) -> String {
     {
         return given.to_owned();
     }
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let root = u128::from_be_bytes(random::bytes()) >> 32;
-    let parent = u128::from_be_bytes(random::bytes()) >> 64;
-    format!("Root=1-{seconds:08x}-{root:024x};Parent={parent:016x};Sampled=0")
+    random::trace_id()
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ impl Api {
         self.sandbox_metrics(&mut out);
         self.log_metrics(&mut out);
         self.queue_metrics(&mut out);
+        self.schedule_metrics(&mut out);
         self.http_metrics(&mut out);
         process_metrics(&mut out);
         out.finish()
@@ -149,6 +150,21 @@ impl Api {
         out.single("lambda_async_dead_letters_bytes", Kind::Gauge, help, view.letters_bytes);
         for (name, help, count) in self.queue.counters().all() {
             out.single(&format!("lambda_async_{name}_total"), Kind::Counter, help, count);
+        }
+    }
+
+    fn schedule_metrics(&self, out: &mut Exposition) {
+        let view = self.schedules.view();
+        out.single("lambda_schedules", Kind::Gauge, "Schedules.", view.schedules);
+        let help = "Schedules that are enabled.";
+        out.single("lambda_schedules_enabled", Kind::Gauge, help, view.enabled);
+        if let Some(next_ms) = view.next_ms {
+            let help = "When the next run of any schedule is due, in seconds since 1970.";
+            let next = Duration::from_millis(next_ms);
+            out.single("lambda_schedule_next_run_timestamp_seconds", Kind::Gauge, help, next);
+        }
+        for (name, help, count) in self.schedules.counters().all() {
+            out.single(&format!("lambda_schedule_{name}_total"), Kind::Counter, help, count);
         }
     }
 

@@ -29,6 +29,7 @@ mod queue;
 mod route;
 mod rules;
 mod runtime;
+mod scheduler;
 mod shapes;
 mod tag_rules;
 mod targets;
@@ -63,6 +64,7 @@ use crate::package::{Directories, Files, Packages};
 use crate::sandbox::adoption::Adoption;
 use crate::sandbox::slots::Slots;
 use crate::sandbox::watcher::EngineHealth;
+use crate::schedule::Schedules;
 
 /// The largest body of an init error of a container that is not known yet.
 const UNKNOWN_INIT_ERROR_BYTES: usize = 256 << 10;
@@ -105,6 +107,7 @@ pub struct Parts {
     pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
     pub queue: Arc<Queue>,
+    pub schedules: Arc<Schedules>,
     pub engine: Engine,
     pub adoption: Adoption,
     pub health: EngineHealth,
@@ -126,6 +129,7 @@ pub struct Api {
     s3: S3,
     dispatcher: Arc<Dispatcher>,
     queue: Arc<Queue>,
+    schedules: Arc<Schedules>,
     engine: Engine,
     adoption: Adoption,
     health: EngineHealth,
@@ -160,6 +164,7 @@ impl Api {
             s3: parts.s3,
             dispatcher: parts.dispatcher,
             queue: parts.queue,
+            schedules: parts.schedules,
             engine: parts.engine,
             adoption: parts.adoption,
             health: parts.health,
@@ -197,6 +202,7 @@ impl Api {
             let message = "The service has as many calls waiting as it may; try again.";
             let error_type = match surface {
                 Surface::Logs => "ServiceUnavailableException",
+                Surface::Scheduler => "InternalServerException",
                 _ => "ServiceException",
             };
             let mut busy = AwsError::new(503, error_type, message);
@@ -254,6 +260,7 @@ impl Api {
             Route::Invoke(_) => invoke::REQUEST_BYTES,
             Route::Control(operation) => operation.max_body_bytes,
             Route::Logs => logs::REQUEST_BYTES,
+            Route::Scheduler(_) => scheduler::REQUEST_BYTES,
             Route::NewPackage(_) => control::PACKAGE_BYTES,
         };
         Admission::Accept { max_body_bytes }
@@ -298,6 +305,7 @@ impl Handler for Api {
             Route::Queue(call) => this.queue_call(call, &head, responder),
             Route::Control(operation) => this.control(operation, request, responder),
             Route::Logs => this.logs(request, responder),
+            Route::Scheduler(operation) => this.scheduler(operation, request, responder),
             Route::Package(digest) => this.package(digest, responder),
             Route::NewPackage(digest) => this.new_package(digest, request.body, responder),
             Route::Health => this.health(responder),

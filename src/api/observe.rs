@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ use crate::dispatch::Snapshot;
 use crate::docker::Stats;
 use crate::http::{Responder, Response};
 use crate::observe::process::Process;
+use crate::observe::time::rfc3339_millis;
 use crate::sandbox::slots::SlotCounts;
 use crate::sandbox::state::State;
 
@@ -109,6 +110,7 @@ impl Api {
                 "by_outcome": self.metrics.outcomes().collect::<HashMap<_, _>>(),
             },
             "asynchronous": self.queue_body(),
+            "schedules": self.schedules_body(),
             "functions": functions,
             "registered_functions": self.registry.all().len(),
             "sandboxes": sandboxes,
@@ -127,6 +129,19 @@ impl Api {
     pub(super) fn slots_by_state(&self) -> [(&'static str, usize); 4] {
         let SlotCounts { making, ready, taken, resting } = self.slots.counts();
         [("making", making), ("ready", ready), ("taken", taken), ("resting", resting)]
+    }
+
+    fn schedules_body(&self) -> Value {
+        let view = self.schedules.view();
+        let next = view.next_ms.map(|ms| rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)));
+        let counts = self.schedules.counters().all();
+        json!({
+            "schedules": view.schedules,
+            "enabled": view.enabled,
+            "groups": view.groups,
+            "next_run": next,
+            "counts": counts.map(|(name, _, count)| (name, count)).collect::<HashMap<_, _>>(),
+        })
     }
 
     /// What has to be known before something is deployed here.

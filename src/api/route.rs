@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::control::{self, Operation};
+use super::scheduler;
 use crate::access::Surface;
 
 /// An operation of one of the surfaces. Names in paths are as sent: percent-encoded.
@@ -23,6 +24,8 @@ pub(super) enum Route<'a> {
     Control(&'static Operation),
     /// An operation of CloudWatch Logs, which a header names.
     Logs,
+    /// An operation of EventBridge Scheduler.
+    Scheduler(&'static scheduler::Operation),
     /// The operator's view of the asynchronous queue.
     Queue(QueueCall),
     Health,
@@ -81,6 +84,12 @@ impl<'a> Route<'a> {
         if method == "POST" && path == "/" {
             return Routed::Found(Route::Logs);
         }
+        if let Some(found) = scheduler::find(method, path) {
+            return match found {
+                Ok(operation) => Routed::Found(Route::Scheduler(operation)),
+                Err(methods) => Routed::WrongMethod(Surface::Scheduler, methods),
+            };
+        }
         let route = match path {
             "/health" => Route::Health,
             "/status" => Route::Status,
@@ -102,6 +111,7 @@ impl<'a> Route<'a> {
             Route::Invoke(_) | Route::InvokeAsync(_) => Surface::Invoke,
             Route::Queue(_) => Surface::Queue,
             Route::Logs => Surface::Logs,
+            Route::Scheduler(_) => Surface::Scheduler,
             Route::Control(_) | Route::Package(_) | Route::NewPackage(_) => Surface::Control,
             Route::Health => Surface::Health,
             Route::Status | Route::Metrics => Surface::Observe,
@@ -186,6 +196,8 @@ mod tests {
             ("DELETE", "/2015-03-31/functions/f", "Control(DeleteFunction)"),
             ("GET", "/packages/00ff", "Package(\"00ff\")"),
             ("POST", "/", "Logs"),
+            ("POST", "/schedules/s", "Scheduler(CreateSchedule)"),
+            ("GET", "/schedule-groups", "Scheduler(ListScheduleGroups)"),
             ("PUT", "/packages/00ff", "NewPackage(\"00ff\")"),
             ("HEAD", "/health", "Health"),
             ("GET", "/status", "Status"),
@@ -207,6 +219,7 @@ mod tests {
         assert!(wrong("PUT", "/2015-03-31/functions/f"));
         assert!(wrong("GET", "/2015-03-31/functions/f/invocations"));
         assert!(wrong("POST", "/metrics"));
+        assert!(wrong("PATCH", "/schedules/s"));
         assert!(wrong("DELETE", "/packages/00ff"));
         assert!(wrong("GET", "/queue/purge") && wrong("POST", "/queue"));
         assert!(wrong("GET", "/2014-11-13/functions/f/invoke-async"));

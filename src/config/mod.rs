@@ -19,6 +19,7 @@ mod error;
 mod ranges;
 mod raw;
 mod runtimes;
+mod schedules;
 mod subnet;
 mod text;
 mod validate;
@@ -28,6 +29,7 @@ pub use aws::{Aws, Credentials, Endpoint, Secret};
 pub use development::Development;
 pub use error::{ConfigError, Place};
 pub use runtimes::Runtimes;
+pub use schedules::{MissedRuns, Schedules};
 pub use subnet::Subnet;
 
 /// Read when no file is named, if it exists in the working directory.
@@ -48,6 +50,7 @@ pub struct Config {
     pub execution: Execution,
     pub logs: Logs,
     pub asynchronous: Asynchronous,
+    pub schedules: Schedules,
     pub runtimes: Runtimes,
     pub aws: Aws,
     pub development: Development,

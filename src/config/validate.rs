@@ -12,7 +12,7 @@ use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
 use super::{
     Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous, aws,
-    development, runtimes, text,
+    development, runtimes, schedules, text,
 };
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
@@ -73,6 +73,7 @@ pub(super) fn config(
         execution,
         logs: logs(&check, &raw.logs)?,
         asynchronous: asynchronous::asynchronous(&check, &raw.asynchronous, most)?,
+        schedules: schedules::schedules(&check, &raw.schedules)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
         development: development::development(&check, &raw.development)?,

@@ -1,7 +1,7 @@
 //! The registry: functions, their configuration and their states, kept durably.
 //!
 //! `name` says which function a request means, `model` and `alias` what it is, `state` how its state
-//! moves, `store` keeps it on disk, `registry` is what the rest of the program asks; `settings` is
+//! moves, `store` keeps it on disk (and, by `rows`, the tables of other folders), `registry` is what the rest of the program asks; `settings` is
 //! what hangs on a function beside its versions.
 //!
 //! It deliberately knows no containers, no HTTP and no JSON shape of AWS's.
@@ -15,9 +15,12 @@ pub mod name;
 #[cfg(test)]
 pub(crate) mod power_cut;
 pub mod registry;
+mod rows;
 pub mod settings;
 mod settings_store;
 pub mod state;
 pub mod store;
 pub mod store_error;
 pub mod violation;
+
+pub(crate) use self::rows::Row;

@@ -56,7 +56,7 @@ impl DiskChange {
 pub(crate) struct Backend(Arc<Mutex<Disk>>);
 
 impl Backend {
-    fn on(image: Vec<u8>) -> Self {
+    pub(crate) fn on(image: Vec<u8>) -> Self {
         Backend(Arc::new(Mutex::new(Disk {
             live: image.clone(),
             durable: image,
@@ -82,7 +82,7 @@ impl Backend {
     }
 
     /// What may be on the disk after the cut.
-    fn images(&self) -> Vec<Vec<u8>> {
+    pub(crate) fn images(&self) -> Vec<Vec<u8>> {
         let disk = self.0.lock().unwrap();
         let kept: [fn(usize) -> bool; 4] = [|_| false, |_| true, |i| i % 2 == 0, |i| i % 2 == 1];
         kept.iter()
@@ -96,6 +96,18 @@ impl Backend {
                 image
             })
             .collect()
+    }
+
+    /// Lets so many more operations through.
+    pub(crate) fn cut_after(&self, operations: u32) {
+        let mut disk = self.0.lock().unwrap();
+        disk.cut_at = Some(disk.operations + operations);
+    }
+
+    /// Whether the power is gone.
+    pub(crate) fn is_cut(&self) -> bool {
+        let disk = self.0.lock().unwrap();
+        disk.cut_at.is_some_and(|cut| disk.operations >= cut)
     }
 
     /// Nothing gets through from now on.

@@ -23,7 +23,7 @@ pub struct Registry {
     account_id: String,
     owner: String,
     /// Held by a writer from its check to the change of the view: one writer at a time.
-    store: Mutex<Store>,
+    store: Mutex<Arc<Store>>,
     view: RwLock<View>,
 }
 
@@ -59,7 +59,8 @@ pub struct Publication {
 
 impl Registry {
     /// Reads every record of the store.
-    pub fn new(store: Store, account_id: &str) -> Result<Registry, FunctionError> {
+    pub fn new(store: impl Into<Arc<Store>>, account_id: &str) -> Result<Registry, FunctionError> {
+        let store = store.into();
         let mut view = View::default();
         for function in store.functions()? {
             view.apply(Change::Put(Arc::new(function)));
@@ -376,7 +377,7 @@ impl Registry {
 
     // A panic under one of these locks leaves whole records: each change is one insert or remove.
 
-    pub(super) fn writer(&self) -> MutexGuard<'_, Store> {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Arc<Store>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -131,7 +131,7 @@ pub struct RuntimeManagement {
 
 /// Settings on their way from the check to the commit: no deletion comes in between.
 struct OpenSettings<'r> {
-    store: MutexGuard<'r, Store>,
+    store: MutexGuard<'r, Arc<Store>>,
     region: &'r str,
     name: &'r str,
     before: Settings,

@@ -7,11 +7,11 @@ from pathlib import Path
 from harness import REGION, environment
 
 
-def aws(service, *arguments, check=True):
+def aws(service, *arguments, check=True, command="lambda"):
     """The AWS command line of the tests' own Python."""
     program = Path(sys.executable).parent / "aws"
     done = subprocess.run(
-        [program, "lambda", *arguments, "--output", "json"],
+        [program, command, *arguments, "--output", "json"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -104,7 +104,7 @@ pub(super) fn find(method: &str, path: &str) -> Found {
     if others.is_empty() { Found::Nothing } else { Found::OtherMethods(others.join(", ")) }
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
+pub(super) fn matches(pattern: &str, path: &str) -> bool {
     let mut segments = path.split('/');
     let fits = pattern.split('/').all(|wanted| {
         segments.next().is_some_and(|found| wanted == found || wanted == "{}" && !found.is_empty())
@@ -237,7 +237,7 @@ fn reply(result: Result<Answer, AwsError>) -> Response {
 }
 
 /// The values that stand in a path. None when one is not UTF-8.
-fn values(pattern: &str, path: &str) -> Option<Vec<String>> {
+pub(super) fn values(pattern: &str, path: &str) -> Option<Vec<String>> {
     let pairs = pattern.split('/').zip(path.split('/'));
     let values = pairs.filter(|(wanted, _)| *wanted == "{}");
     values.map(|(_, found)| query::decode(found).map(Cow::into_owned)).collect()
