@@ -2,7 +2,8 @@
 # Measures the service beside the floor (two bare HTTP exchanges), the bare Engine and, on demand,
 # its peers, in one run on one machine, and prints Markdown tables.
 #
-#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold] [--functions] [--only-async]
+#   scripts/benchmark.sh [--quick] [--peers] [--pinned] [--no-service] [--no-cold] [--functions] [--sandboxes]
+#                        [--only-async]
 #
 #   --quick       fewer and shorter rounds: for a look, not for a record
 #   --peers       also AWS's Runtime Interface Emulator and `cargo lambda watch`, from PyPI
@@ -10,6 +11,7 @@
 #   --no-service  floor and peers only
 #   --no-cold     no cold starts and no functions: no Docker Engine is needed then
 #   --functions   only deploying, listing and changing functions
+#   --sandboxes   only idle functions and containers, and frozen ones
 #   --only-async  the asynchronous queue alone: durable accepts, delivery, 100,000 waiting events
 #
 # Machines differ and are shared: only figures of one run can be compared, and best the ratios.
@@ -17,7 +19,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-quick='' peers='' pinned='' service=1 cold=1 only_functions='' only_async=''
+quick='' peers='' pinned='' service=1 cold=1 only_functions='' only_sandboxes='' only_async=''
 for argument in "$@"; do
     case $argument in
         --quick) quick=1 ;;
@@ -27,6 +29,7 @@ for argument in "$@"; do
         --no-cold) cold= ;;
         --only-async) only_async=1 cold= ;;
         --functions) only_functions=1 ;;
+        --sandboxes) only_sandboxes=1 ;;
         *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
     esac
 done
@@ -135,6 +138,7 @@ network_slots = ${slots:-4}
 container_prefix = "$name-"
 [execution]
 max_concurrent_executions = $((parked + 100))
+freeze_after_ms = ${freeze_after_ms:-0}
 [asynchronous]
 max_queued_events = 500000
 [runtimes]
@@ -334,6 +338,19 @@ functions_tables() {
     stop_all
 }
 
+# What idle functions and containers cost, and what it costs to thaw one.
+sandboxes_tables() {
+    local options=(--image "$run:latest" --loadgen "$tools/loadgen")
+    [[ $quick ]] && options+=(--rounds 2 --seconds 1 --thaws 5 --sandboxes 20)
+    say "idle and frozen containers"
+    start_service 0.0.0.0
+    timeout 900 python3 benches/sandboxes.py --port "$service_port" --pid "$service_pid" "${options[@]}"
+    stop_all
+    service_name=$run-frozen freeze_after_ms=1000 start_service 0.0.0.0
+    timeout 900 python3 benches/sandboxes.py --port "$service_port" --pid "$service_pid" "${options[@]}" --frozen
+    stop_all
+}
+
 # Create + start + first byte at the bare Engine, and invocations without a sandbox: of a service without network
 # slots and of one with them.
 cold_tables() {
@@ -448,6 +465,11 @@ if [[ $only_functions ]]; then
     functions_tables
     exit 0
 fi
+if [[ $only_sandboxes ]]; then
+    import_image
+    sandboxes_tables
+    exit 0
+fi
 warm "all"
 if [[ $pinned ]]; then warm "one" taskset -c 1; fi
 warm_table
@@ -456,5 +478,8 @@ if [[ $service ]]; then async_tables; fi
 if [[ $cold ]]; then
     import_image
     cold_tables
-    if [[ $service ]]; then functions_tables; fi
+    if [[ $service ]]; then
+        sandboxes_tables
+        functions_tables
+    fi
 fi

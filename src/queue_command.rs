@@ -5,6 +5,7 @@
 //! processes must not have the queue open. What the service says is shown as a table, or with
 //! `--json` as it came.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use ureq::Agent;
 
 use crate::config::arguments::{EXIT_FAILURE, EXIT_USAGE};
@@ -91,7 +93,7 @@ pub fn run(arguments: &[OsString], out: &mut dyn Write) -> Result<(), Failed> {
             if options.json {
                 return lines(out, page);
             }
-            page.iter().try_for_each(|event| print(out, &event_row(event)))
+            page.iter().try_for_each(|event| print(out, &event_row(&value(event))))
         })?,
         Verb::List => {
             let body = service.ask("GET", "/queue", &[])?;
@@ -105,7 +107,7 @@ pub fn run(arguments: &[OsString], out: &mut dyn Write) -> Result<(), Failed> {
                     return lines(out, page);
                 }
                 page.iter().try_for_each(|event| {
-                    print(out, &serde_json::to_string_pretty(event).unwrap_or_default())
+                    print(out, &serde_json::to_string_pretty(&value(event)).unwrap_or_default())
                 })
             })?;
             something(found)?;
@@ -228,6 +230,9 @@ fn agent() -> Agent {
     )
 }
 
+/// Shows a page of events.
+type Show<'a> = dyn FnMut(&[Box<RawValue>]) -> Result<(), Failed> + 'a;
+
 struct Service {
     agent: Agent,
     url: String,
@@ -240,6 +245,16 @@ impl Service {
         path: &str,
         query: &[(&'static str, String)],
     ) -> Result<Value, Failed> {
+        self.ask_for_text(method, path, query).map(|text| value(&text))
+    }
+
+    /// The text of an answer; it is JSON.
+    fn ask_for_text(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&'static str, String)],
+    ) -> Result<Box<RawValue>, Failed> {
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", encode_part(value))).collect();
         let url = format!("{}{path}?{}", self.url, query.join("&"));
@@ -251,11 +266,12 @@ impl Service {
         };
         let mut answer = answer.map_err(failed)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
-        let body: Value = serde_json::from_slice(&body.read_to_vec().map_err(failed)?)
+        let text: Box<RawValue> = serde_json::from_slice(&body.read_to_vec().map_err(failed)?)
             .map_err(|_| (EXIT_FAILURE, format!("{} is no such service", self.url)))?;
         if answer.status().is_success() {
-            return Ok(body);
+            return Ok(text);
         }
+        let body = value(&text);
         let told = body.get("message").or_else(|| body.get("Message"));
         let told = told.and_then(Value::as_str).unwrap_or("it gives no reason");
         Err((EXIT_FAILURE, format!("the service refuses: {told}")))
@@ -266,20 +282,25 @@ impl Service {
         &self,
         filter: &[(&'static str, String)],
         whole: bool,
-        show: &mut dyn FnMut(&[Value]) -> Result<(), Failed>,
+        show: &mut Show<'_>,
     ) -> Result<(), Failed> {
         let mut after = None;
         loop {
             let mut query = filter.to_vec();
             query.extend(whole.then(|| ("whole", "yes".to_owned())));
             query.extend(after.take().map(|after| ("after", after)));
-            let body = self.ask("GET", "/queue/events", &query)?;
-            let page = body["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let body = self.ask_for_text("GET", "/queue/events", &query)?;
+            // Payloads stay the text that they are: a number may have more digits than a type has.
+            let mut body: HashMap<String, Box<RawValue>> =
+                serde_json::from_str(body.get()).unwrap_or_default();
+            let page: Option<Vec<Box<RawValue>>> =
+                body.remove("events").and_then(|page| serde_json::from_str(page.get()).ok());
+            let page = page.unwrap_or_default();
             if page.is_empty() {
                 return Ok(());
             }
-            show(page)?;
-            after = body["next"].as_str().map(str::to_owned);
+            show(&page)?;
+            after = body.get("next").and_then(|next| value(next).as_str().map(str::to_owned));
         }
     }
 
@@ -364,8 +385,13 @@ fn shown(value: &Value) -> String {
     value.as_str().unwrap_or("-").replace(char::is_control, " ")
 }
 
-fn lines(out: &mut dyn Write, page: &[Value]) -> Result<(), Failed> {
-    page.iter().try_for_each(|event| print(out, &event.to_string()))
+fn value(text: &RawValue) -> Value {
+    serde_json::from_str(text.get()).unwrap_or_default()
+}
+
+/// Each on a line of its own: a line break within JSON is one between its tokens.
+fn lines(out: &mut dyn Write, page: &[Box<RawValue>]) -> Result<(), Failed> {
+    page.iter().try_for_each(|event| print(out, &event.get().replace(['\n', '\r'], " ")))
 }
 
 fn print(out: &mut dyn Write, text: &str) -> Result<(), Failed> {
@@ -422,6 +448,15 @@ mod tests {
         for bad in ["127.0.0.1:8080", "https://a", "http://", "http://a/b"] {
             assert_eq!(of(bad).err().unwrap().0, EXIT_USAGE, "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_exported_is_what_was_sent() {
+        let sent = "{\"n\": 123456789012345678901234567890,\r\n \"a\": 1.10}";
+        let mut out = Vec::new();
+        lines(&mut out, &[RawValue::from_string(sent.to_owned()).unwrap()]).unwrap();
+        let line = "{\"n\": 123456789012345678901234567890,   \"a\": 1.10}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), line);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! invocation that waits for it is never forgotten.
 
 use std::collections::HashMap;
+use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -32,6 +33,8 @@ use crate::package::{Builder, DirectoryError};
 const ADDRESS_TRIES: usize = 8;
 /// Threads that remove containers.
 const REMOVERS: usize = 4;
+/// Threads that thaw containers.
+const THAWERS: usize = 4;
 /// What a sandbox has between SIGTERM and SIGKILL when it is not ended for a failure.
 const STOP_GRACE_S: u32 = 1;
 /// Images that are remembered; a description is small, and this many functions are rare.
@@ -53,7 +56,8 @@ pub struct Launcher {
     /// Unbounded by itself: each sandbox has at most one order in each, and sandboxes are bounded.
     starts: Sender<()>,
     stops: Sender<StopOrder>,
-    frosts: Sender<FrostOrder>,
+    freezes: Sender<FrostOrder>,
+    thaws: Sender<FrostOrder>,
 }
 
 /// What the launcher starts beside the removers.
@@ -109,7 +113,8 @@ impl Launcher {
     ) -> std::io::Result<Arc<Launcher>> {
         let (starts, to_start) = crossbeam_channel::unbounded();
         let (stops, to_stop) = crossbeam_channel::unbounded();
-        let (frosts, to_frost) = crossbeam_channel::unbounded();
+        let (freezes, to_freeze) = crossbeam_channel::unbounded();
+        let (thaws, to_thaw) = crossbeam_channel::unbounded();
         let launcher = Arc::new(Launcher {
             removal: Removal::start(engine.clone())?,
             engine,
@@ -123,7 +128,8 @@ impl Launcher {
             images: Mutex::new(HashMap::new()),
             starts,
             stops,
-            frosts,
+            freezes,
+            thaws,
         });
         for index in 0..threads.parallel_starts.max(1) {
             let (launcher, orders) = (launcher.clone(), to_start.clone());
@@ -136,9 +142,12 @@ impl Launcher {
             thread::Builder::new().name(name).spawn(move || launcher.stop_all(&orders))?;
         }
         if threads.freezer {
-            let launcher = launcher.clone();
-            let thread = thread::Builder::new().name("freezer".into());
-            thread.spawn(move || launcher.frost_all(&to_frost))?;
+            // Somebody waits for a thaw, so none waits behind a freeze.
+            let thawers = (0..THAWERS).map(|index| (format!("thawer-{index}"), to_thaw.clone()));
+            for (name, orders) in iter::once(("freezer".into(), to_freeze)).chain(thawers) {
+                let launcher = launcher.clone();
+                thread::Builder::new().name(name).spawn(move || launcher.frost_all(&orders))?;
+            }
         }
         Ok(launcher)
     }
@@ -352,7 +361,8 @@ impl Launcher {
         }
     }
 
-    /// Pauses and unpauses, one after the other: the Engine mistakes quick pairs for one container.
+    /// Pauses or unpauses. Dispatch asks for one at a time of each container: the Engine mistakes
+    /// quick pairs.
     fn frost_all(&self, orders: &Receiver<FrostOrder>) {
         for FrostOrder { sandbox, container, ask } in orders {
             let done = match ask {
@@ -404,7 +414,11 @@ impl Host for Launcher {
     }
 
     fn frost(&self, order: FrostOrder) {
-        let _ = self.frosts.send(order);
+        let orders = match order.ask {
+            Ask::Freeze => &self.freezes,
+            Ask::Thaw => &self.thaws,
+        };
+        let _ = orders.send(order);
     }
 }
 

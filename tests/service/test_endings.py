@@ -194,6 +194,27 @@ def test_an_engine_that_restarts_and_loses_its_containers(behind_proxy, image):
     where(service, name)
 
 
+def test_a_freeze_that_hangs_keeps_nobody_from_being_thawed(make_service, tmp_path, image):
+    engine = faulty_engine.FaultyEngine(tmp_path)
+    docker = {"socket": engine.path, "call_timeout_ms": 30_000}
+    service = make_service(docker=docker, execution={"freeze_after_ms": 500})
+    try:
+        frozen, hanging = (service.create(name, image, Timeout=60) for name in ("frozen", "hanging"))
+        host = where(service, frozen)
+        state = lambda: docker_cli.inspect(service.sandboxes(frozen)[0])["State"]
+        wait_for(lambda: state()["Paused"], 20, "it is frozen")
+        engine.rules = [("/pause ", faulty_engine.hang)]
+        where(service, hanging)
+        wait_for(lambda: engine.ruled, 20, "the Engine is asked to freeze the other one")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(where, service, frozen).result(20) == host, "long before that call is given up"
+    finally:
+        engine.rules = []
+        engine.cut("/pause ")
+        service.clean_up()
+        engine.down()
+
+
 def test_a_death_while_the_event_stream_is_cut_is_found_out(behind_proxy, image):
     service, engine = behind_proxy
     name = service.create("unheard", image, Timeout=60)

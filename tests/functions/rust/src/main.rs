@@ -20,8 +20,21 @@ type Answer = FunctionResponse<Value, Body>;
 /// Where a function may and may not write; the tests expect only /tmp to work.
 const PROBED_PATHS: [&str; 4] = ["/probe", "/var/task/probe", "/tmp/probe", "/dev/shm/probe"];
 
+/// Tells somebody outside that this invocation runs, and waits until that is written down.
+fn tell(recorder: &str, id: &str) -> std::io::Result<()> {
+    let patience = Duration::from_secs(10);
+    let mut socket =
+        TcpStream::connect_timeout(&recorder.parse().map_err(std::io::Error::other)?, patience)?;
+    socket.set_read_timeout(Some(patience))?;
+    writeln!(socket, "{id}")?;
+    socket.read_exact(&mut [0])
+}
+
 async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
     let LambdaEvent { payload, context } = event;
+    if let Some(recorder) = payload["recorder"].as_str() {
+        tell(recorder, payload["id"].as_str().unwrap_or_default())?;
+    }
     let number = |key: &str| payload[key].as_u64().unwrap_or(0);
     let answer = match payload["op"].as_str().unwrap_or("echo") {
         "raise" => return Err(payload["message"].as_str().unwrap_or("boom é").into()),
