@@ -88,7 +88,7 @@ ranges! {
     RETRY_DELAY_MS = "asynchronous.retry_delay_ms": 60000, 100..=3600000;
     MAX_DEAD_LETTERS_MB = "asynchronous.max_dead_letters_mb": 256, 1..=1048576;
 
-    /// Each takes about 1 KB of memory.
+    /// Each takes about 1.5 KB of memory.
     MAX_SCHEDULES = "schedules.max_schedules": 10000, 1..=1000000;
     /// Of one schedule, where all are caught up. A day has 1,440 minutes.
     MAX_MISSED_RUNS = "schedules.max_missed_runs": 60, 1..=1440;

@@ -1,4 +1,4 @@
-//! All schedules and groups in memory: a few hundred bytes of each, without inputs. Pure: time comes
+//! All schedules and groups in memory: about a kilobyte of each, without inputs. Pure: time comes
 //! in as an argument, and nothing here waits.
 //!
 //! ```text

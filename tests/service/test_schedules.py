@@ -9,6 +9,8 @@ from datetime import datetime, timedelta, timezone
 import botocore.exceptions
 import pytest
 
+import docker_cli
+import wire
 from awscli_tool import aws
 from harness import REGION, wait_for
 from served import Failure, Served
@@ -500,6 +502,16 @@ def test_schedules_survive_kill_9(make_service, serve, name):
 
 
 # Who may, and what is told.
+
+
+def test_strangers_may_not(service):
+    """What a container could reach, it may not call."""
+    address = docker_cli.gateway(service.network)
+    asked_for = [("GET", "/schedules"), ("PUT", "/schedules/x"), ("GET", "/schedule-groups"), ("GET", "/tags/x")]
+    for method, path in asked_for:
+        answer = wire.request(service.port, method, path, host=address, timeout=10)
+        assert (answer.status, answer.error_type) == (403, "AccessDeniedException"), path
+        assert "Only processes on the service's own host" in answer.json()["Message"]
 
 
 def test_figures(service, client, name):

@@ -81,6 +81,28 @@ fn an_update_keeps_the_time_of_runs_that_it_does_not_concern() {
 }
 
 #[test]
+fn a_schedule_that_is_over_can_be_changed_and_made_to_run_again() {
+    let mut world = World::new(MissedRuns::Once);
+    let once = "at(2026-11-27T00:10:00)";
+    world.create("s", once);
+    world.pass(600);
+    assert_eq!(world.run(), [time("00:10:00")]);
+    world.pass(600);
+    for state in ["DISABLED", "ENABLED"] {
+        let mut asked = definition(once);
+        asked["State"] = state.into();
+        world.schedules.update(named("s"), asked, "").unwrap();
+        assert!(world.run().is_empty());
+    }
+    let other = definition("at(2026-11-27T00:11:00)");
+    assert_eq!(told(world.schedules.update(named("s"), other, "")), "Over");
+    world.schedules.update(named("s"), definition("at(2026-11-27T00:30:00)"), "").unwrap();
+    let mut world = world.restarted();
+    world.pass(600);
+    assert_eq!(world.run(), [time("00:30:00")]);
+}
+
+#[test]
 fn what_changes_while_its_run_is_sent_goes_its_own_way() {
     let mut world = World::new(MissedRuns::Once);
     world.create("changed", "rate(1 hour)");
