@@ -4,9 +4,10 @@
 //! few times itself. What could not be removed is tried again until it is gone: an Engine that was
 //! away for a while leaves nothing behind.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -15,8 +16,9 @@ use crate::docker::Engine;
 /// The pauses before each try of who has time.
 const PAUSES: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(500)];
-/// How often the rest is tried.
+/// When the rest is tried again, and how often that is doubled: up to about a minute.
 const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN_DOUBLED: u32 = 5;
 
 #[derive(Debug)]
 pub(super) struct Removal {
@@ -39,7 +41,8 @@ impl Removal {
     pub(super) fn now(&self, container: &str) -> bool {
         for pause in PAUSES {
             thread::sleep(pause);
-            if remove(&self.engine, container) {
+            // That it is gone, or was never made, is fine.
+            if self.engine.remove_container(container, true).is_ok() {
                 return true;
             }
         }
@@ -54,40 +57,60 @@ impl Removal {
     }
 }
 
-/// That it is gone, or was never made, is fine.
-fn remove(engine: &Engine, container: &str) -> bool {
-    match engine.remove_container(container, true) {
-        Ok(()) => true,
-        Err(error) => {
-            log::warn!("container {container} could not be removed: {error}");
-            false
-        }
+/// A container that the Engine did not remove.
+struct Leftover {
+    container: Arc<str>,
+    told: bool,
+    /// How often [`AGAIN`] is doubled for it next.
+    doubled: u32,
+    due: Instant,
+}
+
+impl Leftover {
+    fn new(container: Arc<str>) -> Leftover {
+        Leftover { container, told: false, doubled: 0, due: Instant::now() }
     }
 }
 
 fn remove_later(engine: &Engine, left: &Receiver<Arc<str>>) {
-    let mut again: Vec<Arc<str>> = Vec::new();
+    let mut again: Vec<Leftover> = Vec::new();
     loop {
-        let next = match again.is_empty() {
-            true => left.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            false => left.recv_timeout(AGAIN),
+        let next = match again.iter().map(|leftover| leftover.due).min() {
+            None => left.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(due) => left.recv_deadline(due),
         };
         match next {
-            Ok(container) => {
-                if !remove(engine, &container) {
-                    again.push(container);
-                }
-            }
-            // One question at a time to an Engine that may be away: the rest waits for its answer.
-            Err(RecvTimeoutError::Timeout) => {
-                while let Some(container) = again.pop() {
-                    if !remove(engine, &container) {
-                        again.push(container);
-                        break;
-                    }
-                }
-            }
+            Ok(container) => again.push(Leftover::new(container)),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        try_all(engine, &mut again);
+    }
+}
+
+/// Tries those whose time has come.
+fn try_all(engine: &Engine, again: &mut Vec<Leftover>) {
+    let now = Instant::now();
+    let is_due = |one: &Leftover| one.due <= now;
+    let (mut due, later): (VecDeque<_>, _) = std::mem::take(again).into_iter().partition(is_due);
+    *again = Vec::from(later);
+    while let Some(mut leftover) = due.pop_front() {
+        let Err(error) = engine.remove_container(&leftover.container, true) else { continue };
+        // One that the Engine cannot remove is told once: it may be so for ever.
+        let level = if leftover.told { log::Level::Debug } else { log::Level::Warn };
+        log::log!(level, "container {} could not be removed: {error}", leftover.container);
+        leftover.told = true;
+        let away = error.is_unreachable();
+        let doubled = if away { 0 } else { leftover.doubled };
+        leftover.due = Instant::now() + AGAIN * (1 << doubled);
+        leftover.doubled = (doubled + 1).min(AGAIN_DOUBLED);
+        again.push(leftover);
+        if away {
+            // One question at a time to an Engine that is away: the rest waits for its answer.
+            for one in &mut due {
+                one.due = Instant::now() + AGAIN;
+            }
+            again.extend(due.drain(..));
         }
     }
 }

@@ -215,6 +215,28 @@ def test_a_freeze_that_hangs_keeps_nobody_from_being_thawed(make_service, tmp_pa
         engine.down()
 
 
+def test_a_container_that_cannot_be_removed_is_in_nobodys_way(behind_proxy, image):
+    service, engine = behind_proxy
+    stuck, other = (service.create(name, image, Timeout=20) for name in ("stuck", "unstuck"))
+    where(service, stuck)
+    container = service.sandboxes(stuck)[0]
+    engine.rules = [(lambda line, _: line.startswith("DELETE ") and container in line, faulty_engine.fail())]
+    service.boto().delete_function(FunctionName=stuck)
+    wait_for(lambda: "could not be removed: " in service.log(), 20, "the Engine has refused")
+    # Another one that is left behind at first.
+    where(service, other)
+    behind = service.sandboxes(other)[0]
+    engine.rules.insert(0, (lambda line, _: line.startswith("DELETE ") and behind in line, faulty_engine.fail()))
+    service.boto().delete_function(FunctionName=other)
+    wait_for(lambda: service.log().count("could not be removed: ") == 2, 20, "both are refused, and told once")
+    engine.rules.pop(0)
+    wait_for(lambda: len(service.containers()) == 1, 30, "that one is gone")
+    wait_for(lambda: engine.ruled >= 8, 30, "the first one is tried again")
+    assert service.log().count("could not be removed: ") == 2
+    engine.rules = []
+    wait_for(lambda: service.containers() == [], 60, "and gone once the Engine lets it")
+
+
 def test_a_death_while_the_event_stream_is_cut_is_found_out(behind_proxy, image):
     service, engine = behind_proxy
     name = service.create("unheard", image, Timeout=60)
