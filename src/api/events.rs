@@ -23,6 +23,10 @@ use crate::function::settings::qualifier_key;
 use crate::http::{Body, Head, Request, Responder, Response};
 use crate::random;
 
+/// After the start of the service, the runtimes of functions that only those make known need a while
+/// to come back. A schedule cannot tell such a function from one that is not there.
+const RUNTIMES_RETURN: Duration = Duration::from_secs(5);
+
 /// A parked caller of an asynchronous invocation.
 struct Accepted {
     responder: Responder,
@@ -98,7 +102,9 @@ impl Functions for Api {
             let target = self.runtime_target(&address.name);
             let resolved = match target {
                 Some(target) => Resolved::Ready { invoked_arn: target.arn.clone(), target },
-                None if address.created => Resolved::Gone,
+                None if address.created && self.started.elapsed() > RUNTIMES_RETURN => {
+                    Resolved::Gone
+                }
                 None => Resolved::NotNow("no runtime of the function is there".to_owned()),
             };
             return (resolved, Policy::default());
