@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use lambda_runtime_api_server::docker::{ContainerSpec, Engine, Settings, TarEntry, TarWriter};
@@ -261,4 +261,26 @@ fn unused_images_go_and_used_ones_stay() {
     assert_eq!(place.images.remove_leftovers().unwrap(), 1);
     assert_eq!(place.engine.container(&left).unwrap(), None);
     assert!(place.engine.container(&user).unwrap().is_some());
+}
+
+/// The Engine names an image after it has made it: until then it looks like one that is left over.
+#[test]
+fn an_image_that_is_being_made_is_not_taken_for_a_leftover() {
+    let Some(place) = Place::new() else { return };
+    let images: Vec<CodeImage> = (0..8)
+        .map(|n| place.image(&[], &[ZipEntry::stored("f", format!("made {n}").as_bytes())]))
+        .collect();
+    let live = images.iter().map(|image| place.images.tag(image).unwrap()).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let collector = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(place.images.remove_unused(&live).unwrap(), 0);
+            }
+        });
+        let made: Vec<_> = images.iter().map(|one| place.images.ensure(one, &|_| ())).collect();
+        done.store(true, Ordering::Relaxed);
+        collector.join().unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    });
 }

@@ -124,8 +124,14 @@ impl CodeImages {
     /// ensured.
     pub fn remove_unused(&self, live: &BTreeSet<String>) -> Result<usize, PackageError> {
         let mut removed = 0;
-        for image in self.engine.images_with_label(&self.label())? {
-            let unnamed = image.names.is_empty().then_some(&image.id);
+        // The Engine names an image after it has made it. So one without a name is left over only
+        // where none is being made, which nobody begins while the lock is held.
+        let building = self.lock();
+        let quiet = building.is_empty();
+        let listed = self.engine.images_with_label(&self.label());
+        drop(building);
+        for image in listed? {
+            let unnamed = (image.names.is_empty() && quiet).then_some(&image.id);
             let ours = |name: &&String| name.starts_with(REPOSITORY) && !live.contains(*name);
             for name in image.names.iter().filter(ours).chain(unnamed) {
                 // Held during the call, so that nobody begins to make what is being removed.
