@@ -62,7 +62,8 @@ clean_up() {
     local status=$?
     trap - EXIT
     stop_all
-    if [[ $cold ]] && command -v docker >/dev/null; then
+    # The service makes its network whatever is measured.
+    if command -v docker >/dev/null; then
         docker ps -aq --filter "name=$run" | xargs -r docker rm -f >/dev/null 2>&1 || true
         docker network ls -q --filter "name=$run" | xargs -r docker network rm >/dev/null 2>&1 || true
         docker images -q --filter "label=$run" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true
