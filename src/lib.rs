@@ -7,6 +7,8 @@
 //! | [`http`] | sockets, framing, limits, the fixed workers; gives out requests and responders |
 //! | [`access`] | who is calling, and what that caller may do |
 //! | [`api`] | one file per AWS surface |
+//! | [`audit`] | a line for each call, invocation and sandbox, chained by hash |
+//! | [`audit_command`] | the sub-command `audit`: whether such a log is whole |
 //! | [`function`] | the registry of functions, kept durably |
 //! | [`package`] | a function's code, made ready |
 //! | [`dispatch`] | invocations meet sandboxes |
@@ -23,6 +25,8 @@
 pub mod access;
 pub mod api;
 pub mod asynchronous;
+pub mod audit;
+pub mod audit_command;
 pub mod config;
 pub mod dispatch;
 pub mod docker;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lambda_runtime_api_server::audit_command;
 use lambda_runtime_api_server::config::arguments::{
     self, Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, HELP, VERSION,
 };
@@ -35,6 +36,7 @@ fn run() -> Result<(), Failed> {
         Command::Help => say(HELP),
         Command::Version => say(VERSION),
         Command::Queue(arguments) => queue_command::run(&arguments, &mut std::io::stdout()),
+        Command::Audit(arguments) => audit_command::run(&arguments, &mut std::io::stdout()),
         Command::CheckConfig { config } => {
             let config = load(config.as_deref())?;
             let rust_log = std::env::var("RUST_LOG").ok();

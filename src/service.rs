@@ -7,12 +7,14 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{Api, Parts, Settings};
 use crate::asynchronous::{Queue, QueueError};
+use crate::audit::{Audit, AuditError};
 use crate::config::{Config, PullPolicy, TotalMemory};
 use crate::dispatch::{Dispatcher, Limits};
 use crate::docker::{self, Engine, EngineError, Ipv4Net};
@@ -55,6 +57,7 @@ pub enum StartError {
     Logs(LogError),
     Queue(QueueError),
     Schedules(StoreError),
+    Audit(AuditError, PathBuf),
     /// The kernel watches no files for hot reload.
     HotReload(io::Error),
     Listen {
@@ -82,6 +85,9 @@ impl fmt::Display for StartError {
             StartError::Logs(error) => write!(f, "cannot open the {error}"),
             StartError::Queue(error) => write!(f, "{error}"),
             StartError::Schedules(error) => write!(f, "{error}"),
+            StartError::Audit(error, path) => {
+                write!(f, "the audit log in {} {error}", path.display())
+            }
             StartError::HotReload(error) => write!(
                 f,
                 "cannot watch files for hot reload: {error}; raise fs.inotify.max_user_instances, \
@@ -136,6 +142,7 @@ impl std::error::Error for StartError {
             StartError::Queue(error) => Some(error),
             StartError::Schedules(error) => Some(error),
             StartError::Http(error) => Some(error),
+            StartError::Audit(error, _) => Some(error),
             StartError::Listen { source, .. }
             | StartError::HotReload(source)
             | StartError::Thread(source)
@@ -155,6 +162,7 @@ pub struct Service {
     launcher: Arc<Launcher>,
     slots: Arc<Slots>,
     collector: Collector,
+    audit: Audit,
     shutdown_grace: Duration,
 }
 
@@ -164,6 +172,9 @@ impl Service {
         // The port first: a second service on it fails before it touches anything.
         let mut listeners =
             vec![listen(SocketAddr::new(config.server.address, config.server.port))?];
+        let audit = Audit::open(&config.audit).map_err(|error| {
+            StartError::Audit(error, config.audit.path.clone().unwrap_or_default())
+        })?;
         let store = Store::open(&config.storage.path).map_err(StartError::Store)?;
         let store = Arc::new(store);
         let registry =
@@ -255,6 +266,9 @@ impl Service {
         let collector = Collector::start(engine.clone(), Arc::new(logs.clone()), pool.clone())
             .map_err(StartError::Thread)?;
         dispatcher.set_journal(Arc::new(collector.clone()));
+        if audit.is_on() {
+            dispatcher.set_witness(Arc::new(audit.clone()));
+        }
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),
@@ -313,6 +327,7 @@ impl Service {
             counters: counters.clone(),
             pool,
             collector: collector.clone(),
+            audit: audit.clone(),
         });
         let server = Server::start(listeners, http_limits(config), counters, api.clone())
             .map_err(StartError::Http)?;
@@ -339,6 +354,7 @@ impl Service {
             launcher,
             slots,
             collector,
+            audit,
             shutdown_grace: config.execution.shutdown_grace,
         })
     }
@@ -375,6 +391,9 @@ impl Service {
             log::warn!("the last lines of some functions may not be kept");
         }
         self.server.stop();
+        if !self.audit.stop() {
+            log::error!("the last lines of the audit log could not be written");
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
 use docker_support::{Peer, answer, close, versioned};
+use lambda_runtime_api_server::audit::Source;
 use lambda_runtime_api_server::dispatch::{
     Ended, Event, Given, Journal, Kind, Outcome, Report, StartOrder, Target,
 };
@@ -91,6 +92,7 @@ impl Bench {
             trace_id: String::new(),
             client_context: None,
             cognito_identity: None,
+            source: Source::Asynchronous,
         };
         let at = SystemTime::now();
         let (target, sandbox) = (self.target.clone(), SANDBOX);
@@ -103,6 +105,8 @@ impl Bench {
             started: Some(at),
             init: None,
             sandbox: Some(SANDBOX),
+            target: Some(self.target.clone()),
+            container: None,
         };
         let outcome = Outcome::Response(Vec::new().into());
         self.collector.concluded(&outcome, &report);

@@ -32,6 +32,7 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
         _ => Response::json(error.status, error_body::render(error)),
     };
     let mut response = response
+        .of_error(error.error_type)
         .header("x-amzn-ErrorType", error.error_type)
         .header("x-amzn-RequestId", &crate::random::uuid().to_string());
     if let Some(seconds) = error.retry_after_s {
@@ -41,9 +42,9 @@ pub(super) fn error(surface: Surface, error: &AwsError) -> Response {
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>: JSON, whatever Accept says.
-pub(super) fn runtime_error(status: u16, error_type: &str, message: &str) -> Response {
+pub(super) fn runtime_error(status: u16, error_type: &'static str, message: &str) -> Response {
     let body = json!({ "errorMessage": message, "errorType": error_type });
-    Response::json(status, body.to_string())
+    Response::json(status, body.to_string()).of_error(error_type)
 }
 
 /// What a runtime reads when its post was taken. .NET's client needs the body.

@@ -4,6 +4,7 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html>. The request is parked until
 //! its event is on the disk; whoever brought it there writes the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -16,6 +17,7 @@ use crate::access::Surface;
 use crate::asynchronous::{
     Acceptance, Address, EVENT_BYTES, Functions, NewEvent, Policy, Refused, Resolved,
 };
+use crate::audit::Who;
 use crate::dispatch::Failure;
 use crate::function::model::Function;
 use crate::function::name::{FunctionRef, Place, Qualifier};
@@ -32,18 +34,29 @@ struct Accepted {
     responder: Responder,
     id: Uuid,
     trace_id: String,
+    told: Told,
+}
+
+/// What the audit log is told of it.
+struct Told {
+    api: Arc<Api>,
+    arn: String,
+    who: Who,
+    payload: Body,
 }
 
 impl Api {
     /// Puts an event into the queue.
     pub(super) fn accept(
-        &self,
+        self: &Arc<Self>,
         invoked: Invoked<'_>,
         head: &Head<'_>,
         payload: Body,
         responder: Responder,
     ) {
         let (id, trace_id) = (random::uuid(), trace_id(head));
+        let (arn, who) = (invoked.arn.clone(), self.who(head));
+        let told = Told { api: self.clone(), arn, who, payload: payload.clone() };
         let event = NewEvent {
             id,
             function: invoked.address(),
@@ -51,16 +64,23 @@ impl Api {
             payload,
             terms: None,
         };
-        self.queue.accept(event, Box::new(Accepted { responder, id, trace_id }));
+        self.queue.accept(event, Box::new(Accepted { responder, id, trace_id, told }));
     }
 
     /// InvokeAsync, which AWS has deprecated: it is Invoke with the type `Event`.
-    pub(super) fn invoke_async(&self, name: &str, request: Request<'_>, responder: Responder) {
+    pub(super) fn invoke_async(
+        self: &Arc<Self>,
+        name: &str,
+        request: Request<'_>,
+        responder: Responder,
+    ) {
         let Request { head, body } = request;
         let checked = self.invoked(&head, name).and_then(|invoked| Ok((invoked, payload(body)?)));
         match checked {
             Ok((invoked, payload)) => self.accept(invoked, &head, payload, responder),
-            Err(error) => _ = responder.send(answer::error(Surface::Invoke, &error)),
+            Err(error) => {
+                responder.send(self.refused(&head, answer::error(Surface::Invoke, &error)));
+            }
         }
     }
 
@@ -95,6 +115,10 @@ impl Api {
 
 impl Functions for Api {
     fn resolve(&self, address: &Address) -> (Resolved, Policy) {
+        if !self.audit.accepts() {
+            let why = "the audit log cannot be written".to_owned();
+            return (Resolved::NotNow(why), Policy::default());
+        }
         let qualifier = address.qualifier.as_deref().map(Qualifier::new);
         let reference = FunctionRef { name: address.name.clone(), qualifier };
         let place = self.place_of(address);
@@ -135,12 +159,19 @@ impl Functions for Api {
 
 impl Acceptance for Accepted {
     fn settled(self: Box<Self>, result: Result<(), Refused>) {
-        let Accepted { responder, id, trace_id } = *self;
+        let Accepted { responder, id, trace_id, told } = *self;
+        let Told { api, arn, who, payload } = told;
         responder.send(match result {
-            Ok(()) => Response::new(202)
-                .header("x-amzn-RequestId", &id.to_string())
-                .header("X-Amzn-Trace-Id", &trace_id),
-            Err(why) => answer::error(Surface::Invoke, &refused(why)),
+            Ok(()) => {
+                api.audit.accepted(&id, &arn, &who, payload);
+                Response::new(202)
+                    .header("x-amzn-RequestId", &id.to_string())
+                    .header("X-Amzn-Trace-Id", &trace_id)
+            }
+            Err(why) => {
+                let response = answer::error(Surface::Invoke, &refused(why));
+                api.refused_at(who.peer, ("POST", &arn), response)
+            }
         });
     }
 }

@@ -16,6 +16,7 @@ use super::json_text::NotJson;
 use super::{Api, functions, json_text, query};
 use crate::access::Surface;
 use crate::asynchronous::{Address, lineage};
+use crate::audit::Source;
 use crate::dispatch::{Event, Failure, Outcome, Refusal, Reply, Report, Target};
 use crate::function::name::{FunctionRef, Qualifier};
 use crate::function::state::State;
@@ -55,7 +56,7 @@ struct Options {
 pub(super) struct Invoked<'a> {
     target: Arc<Target>,
     /// The ARN that it was called by.
-    arn: String,
+    pub(super) arn: String,
     region: &'a str,
     reference: FunctionRef,
     /// Whether it is in the registry.
@@ -83,8 +84,9 @@ struct Caller {
 
 impl Api {
     pub(super) fn invoke(self: &Arc<Self>, name: &str, request: Request<'_>, responder: Responder) {
+        let head = request.head;
         if let Err((responder, error)) = self.try_invoke(name, request, responder) {
-            responder.send(answer::error(Surface::Invoke, &error));
+            responder.send(self.refused(&head, answer::error(Surface::Invoke, &error)));
         }
     }
 
@@ -107,11 +109,13 @@ impl Api {
         match options.kind {
             InvocationType::RequestResponse => {}
             InvocationType::DryRun => {
-                responder.send(
-                    Response::new(204)
-                        .header("x-amzn-RequestId", &random::uuid().to_string())
-                        .header("X-Amz-Executed-Version", &invoked.target.version),
-                );
+                let response = Response::new(204)
+                    .header("x-amzn-RequestId", &random::uuid().to_string())
+                    .header("X-Amz-Executed-Version", &invoked.target.version);
+                let mut ticket = self.ticket(head, "lambda", "InvokeFunction");
+                ticket.about(&[invoked.arn], None, b"");
+                ticket.end(&response);
+                responder.send(response);
                 return Ok(());
             }
             InvocationType::Event => {
@@ -131,6 +135,7 @@ impl Api {
             trace_id,
             client_context: options.client_context,
             cognito_identity: options.cognito_identity,
+            source: Source::Synchronous(self.who(head)),
         };
         let caller =
             Caller { api: self.clone(), responder, target: target.clone(), tail: options.tail };
@@ -158,7 +163,14 @@ impl Api {
             let message = "Lambda has detected your function being invoked in a recursive loop \
                            with other AWS resources and stopped your function's invocation.";
             let error = AwsError::new(400, "RecursiveInvocationException", message);
-            responder.send(answer::error(Surface::Invoke, &error));
+            let response = answer::error(Surface::Invoke, &error);
+            let response = match &event.source {
+                Source::Synchronous(who) => {
+                    api.refused_at(who.peer, ("POST", &event.invoked_arn), response)
+                }
+                Source::Asynchronous | Source::Schedule => response,
+            };
+            responder.send(response);
         });
     }
 

@@ -37,6 +37,7 @@ impl Api {
         self.queue_metrics(&mut out);
         self.schedule_metrics(&mut out);
         self.http_metrics(&mut out);
+        self.audit_metrics(&mut out);
         process_metrics(&mut out);
         out.finish()
     }
@@ -68,6 +69,14 @@ impl Api {
         let help = "Invocations refused with TooManyRequestsException.";
         let throttles = throttles.map_or(0, |(_, count)| count);
         out.single("lambda_throttles_total", Kind::Counter, help, throttles);
+    }
+
+    fn audit_metrics(&self, out: &mut Exposition) {
+        let Some((lines, failing)) = self.audit.figures() else { return };
+        let help = "Lines of the audit log.";
+        out.single("lambda_audit_lines_total", Kind::Counter, help, lines);
+        let help = "1 while the audit log cannot be written.";
+        out.single("lambda_audit_failing", Kind::Gauge, help, u64::from(failing));
     }
 
     fn sandbox_metrics(&self, out: &mut Exposition) {

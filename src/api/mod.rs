@@ -7,6 +7,7 @@
 
 mod aliases;
 mod answer;
+mod audited;
 mod code_from_s3;
 mod configuration;
 mod control;
@@ -47,6 +48,7 @@ use self::route::{Route, Routed};
 use self::targets::Targets;
 use crate::access::{self, Peer, Surface, Verdict};
 use crate::asynchronous::{EVENT_BYTES, Queue};
+use crate::audit::Audit;
 use crate::config::Runtimes;
 use crate::dispatch::Dispatcher;
 use crate::docker::Engine;
@@ -116,6 +118,7 @@ pub struct Parts {
     pub counters: Arc<Counters>,
     pub pool: Arc<Pool>,
     pub collector: Collector,
+    pub audit: Audit,
 }
 
 /// The handler of every request.
@@ -138,6 +141,7 @@ pub struct Api {
     counters: Arc<Counters>,
     pool: Arc<Pool>,
     collector: Collector,
+    audit: Audit,
     targets: Targets,
     started: Instant,
     stats: observe::StatsCache,
@@ -173,6 +177,7 @@ impl Api {
             counters: parts.counters,
             pool: parts.pool,
             collector: parts.collector,
+            audit: parts.audit,
             targets: Targets::default(),
             started: Instant::now(),
             stats: observe::StatsCache::default(),
@@ -244,6 +249,9 @@ impl Api {
         if let Err(denied) = self.check_access(peer, route.surface()) {
             return Admission::Refuse(denied);
         }
+        if let Some(refusal) = self.unaccountable(route.surface()) {
+            return Admission::Refuse(refusal);
+        }
         let max_body_bytes = match route {
             Route::Next | Route::Package(_) | Route::Queue(_) => 0,
             Route::Health | Route::Status | Route::Metrics => 0,
@@ -266,14 +274,7 @@ impl Api {
         Admission::Accept { max_body_bytes }
     }
 
-    /// Whether nothing is known of this remote address.
-    fn is_unknown(&self, peer: IpAddr) -> bool {
-        Peer::of(peer) != Peer::Loopback && !self.dispatcher.is_sandbox(peer)
-    }
-}
-
-impl Handler for Api {
-    fn admit(&self, head: &Head<'_>) -> Admission {
+    fn admit_any(&self, head: &Head<'_>) -> Admission {
         let peer = head.peer.ip();
         match Route::of(head.method, head.path) {
             Routed::Found(route) => self.admit_route(route, head),
@@ -291,30 +292,7 @@ impl Handler for Api {
         }
     }
 
-    fn handle(&self, request: Request<'_>, responder: Responder) {
-        let Some(this) = self.this.get().and_then(Weak::upgrade) else { return };
-        let head = request.head;
-        let Routed::Found(route) = Route::of(head.method, head.path) else { return };
-        match route {
-            Route::Next => this.next(&head, responder),
-            Route::Response(id) => this.response(id, request, responder),
-            Route::Error(id) => this.invocation_error(id, request, responder),
-            Route::InitError => this.init_error(request, responder),
-            Route::Invoke(name) => this.invoke(name, request, responder),
-            Route::InvokeAsync(name) => this.invoke_async(name, request, responder),
-            Route::Queue(call) => this.queue_call(call, &head, responder),
-            Route::Control(operation) => this.control(operation, request, responder),
-            Route::Logs => this.logs(request, responder),
-            Route::Scheduler(operation) => this.scheduler(operation, request, responder),
-            Route::Package(digest) => this.package(digest, responder),
-            Route::NewPackage(digest) => this.new_package(digest, request.body, responder),
-            Route::Health => this.health(responder),
-            Route::Status => this.status(responder),
-            Route::Metrics => this.metrics(responder),
-        }
-    }
-
-    fn body_too_large(&self, head: &Head<'_>) -> Response {
+    fn too_large(&self, head: &Head<'_>) -> Response {
         match Route::of(head.method, head.path) {
             Routed::Found(Route::Response(id)) => self.response_too_large(head, id),
             Routed::Found(Route::Error(id)) => self.response_too_large(head, id),
@@ -345,6 +323,53 @@ impl Handler for Api {
             }
             _ => answer::not_found(Surface::Control),
         }
+    }
+
+    /// Whether nothing is known of this remote address.
+    fn is_unknown(&self, peer: IpAddr) -> bool {
+        Peer::of(peer) != Peer::Loopback && !self.dispatcher.is_sandbox(peer)
+    }
+}
+
+impl Handler for Api {
+    fn admit(&self, head: &Head<'_>) -> Admission {
+        match self.admit_any(head) {
+            Admission::Refuse(response) => Admission::Refuse(self.refused(head, response)),
+            accepted => accepted,
+        }
+    }
+
+    fn handle(&self, request: Request<'_>, responder: Responder) {
+        let Some(this) = self.this.get().and_then(Weak::upgrade) else { return };
+        let head = request.head;
+        let Routed::Found(route) = Route::of(head.method, head.path) else { return };
+        match route {
+            Route::Next => this.next(&head, responder),
+            Route::Response(id) => this.response(id, request, responder),
+            Route::Error(id) => this.invocation_error(id, request, responder),
+            Route::InitError => this.init_error(request, responder),
+            Route::Invoke(name) => this.invoke(name, request, responder),
+            Route::InvokeAsync(name) => this.invoke_async(name, request, responder),
+            Route::Queue(call) => this.queue_call(call, &head, responder),
+            Route::Control(operation) => this.control(operation, request, responder),
+            Route::Logs => this.logs(request, responder),
+            Route::Scheduler(operation) => this.scheduler(operation, request, responder),
+            Route::Package(digest) => {
+                let ticket = this.ticket(&head, "packages", "Get");
+                this.package(digest, ticket, responder);
+            }
+            Route::NewPackage(digest) => {
+                let ticket = this.ticket(&head, "packages", "Put");
+                this.new_package(digest, request.body, ticket, responder);
+            }
+            Route::Health => this.health(responder),
+            Route::Status => this.status(responder),
+            Route::Metrics => this.metrics(responder),
+        }
+    }
+
+    fn body_too_large(&self, head: &Head<'_>) -> Response {
+        self.refused(head, self.too_large(head))
     }
 
     fn body_pending(&self, head: &Head<'_>) -> Option<Box<dyn Any + Send>> {

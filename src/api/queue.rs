@@ -46,10 +46,14 @@ impl Api {
         head: &Head<'_>,
         responder: Responder,
     ) {
+        let mut ticket = self.ticket(head, "queue", call.name());
+        ticket.about(&[], head.query, b"");
         let asked = match asked(head.query) {
             Ok(asked) => asked,
             Err(error) => {
-                responder.send(answer::error(Surface::Queue, &error));
+                let response = answer::error(Surface::Queue, &error);
+                ticket.end(&response);
+                responder.send(response);
                 return;
             }
         };
@@ -62,10 +66,12 @@ impl Api {
                 QueueCall::Purge if asked.confirmed => done(api.queue.purge(&asked.filter)),
                 QueueCall::Purge => Err(invalid("A purge needs confirm=yes in its query.")),
             };
-            responder.send(match result {
+            let response = match result {
                 Ok(body) => Response::json(200, body),
                 Err(error) => answer::error(Surface::Queue, &error),
-            });
+            };
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 

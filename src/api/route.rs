@@ -41,6 +41,17 @@ pub(super) enum QueueCall {
     Purge,
 }
 
+impl QueueCall {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            QueueCall::Summary => "Summary",
+            QueueCall::Events => "Events",
+            QueueCall::Retry => "Retry",
+            QueueCall::Purge => "Purge",
+        }
+    }
+}
+
 /// What a request's first line means.
 #[derive(Debug)]
 pub(super) enum Routed<'a> {

@@ -4,7 +4,7 @@
 //! dispatch; whoever brings the event writes it into the runtime's socket.
 
 use std::any::Any;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +21,10 @@ use crate::sandbox::adoption::{DEFAULT_FUNCTION, Known};
 pub(super) const RESPONSE_BYTES: usize = 6_291_556;
 /// Content type of an error body whose `errorCause` is for X-Ray alone.
 const ERROR_CAUSE: &str = "application/vnd.aws.lambda.error.cause+json";
+
+/// Calls as the audit log names them.
+const NEXT: (&str, &str) = ("GET", "/runtime/invocation/next");
+const INIT_ERROR: (&str, &str) = ("POST", "/runtime/init/error");
 
 /// A parked `/next`.
 struct NextPoll {
@@ -70,7 +74,8 @@ impl Api {
                 let name = local_function(head);
                 let Some(target) = self.targets.of_runtimes(&name, &self.adoption) else {
                     let message = "Lambda-Runtime-Function-Name is not a function's name.";
-                    responder.send(runtime_error(400, "InvalidFunctionName", message));
+                    let response = runtime_error(400, "InvalidFunctionName", message);
+                    responder.send(self.refused(head, response));
                     return;
                 };
                 let caller = Caller::Local { target: &target, connection: head.connection };
@@ -81,7 +86,7 @@ impl Api {
             }
             Peer::Remote(address) => {
                 let api = self.clone();
-                self.when_sandbox(address, responder, move |responder| {
+                self.when_sandbox(address, NEXT, responder, move |responder| {
                     api.park(Caller::Container(address), responder);
                 });
             }
@@ -91,28 +96,36 @@ impl Api {
     /// Parks a poll.
     fn park(&self, caller: Caller<'_>, responder: Responder) {
         if let Err(poll) = self.dispatcher.poll(caller, Box::new(NextPoll { responder })) {
+            let peer = match caller {
+                Caller::Container(address) => address,
+                Caller::Local { .. } => Ipv4Addr::LOCALHOST.into(),
+            };
+            self.refused_at(peer, NEXT, refused(AnswerError::InvalidState));
             poll.refuse();
         }
     }
 
     /// Goes on with `then` once the Engine has said that the address is a function's container.
     fn when_sandbox(
-        &self,
+        self: &Arc<Self>,
         address: IpAddr,
+        asked: (&'static str, &'static str),
         responder: Responder,
         then: impl FnOnce(Responder) + Send + 'static,
     ) {
         let (slot, taken) = Slot::pair(responder);
+        let api = self.clone();
         let go_on = Box::new(move |known| {
             let Some(responder) = taken.take() else { return };
             match known {
                 Known::Sandbox => then(responder),
                 Known::Stranger => {
-                    responder.send(stranger());
+                    responder.send(api.refused_at(address, asked, stranger()));
                 }
                 Known::EngineLost => {
                     let message = "The service cannot reach its container engine.";
-                    responder.send(runtime_error(503, "ServiceException", message));
+                    let response = runtime_error(503, "ServiceException", message);
+                    responder.send(api.refused_at(address, asked, response));
                 }
             }
         });
@@ -120,7 +133,8 @@ impl Api {
             && let Some(responder) = slot.take()
         {
             let message = "Too many unknown addresses ask for events; try again.";
-            responder.send(runtime_error(503, "ServiceException", message));
+            let response = runtime_error(503, "ServiceException", message);
+            responder.send(self.refused_at(address, asked, response));
         }
     }
 
@@ -129,7 +143,8 @@ impl Api {
         let mode = request.head.header("lambda-runtime-function-response-mode");
         if mode.is_some_and(|mode| mode != b"streaming") {
             let message = "Lambda-Runtime-Function-Response-Mode must be streaming, or absent.";
-            responder.send(runtime_error(400, "InvalidFunctionResponseMode", message));
+            let response = runtime_error(400, "InvalidFunctionResponseMode", message);
+            responder.send(self.refused(&request.head, response));
             return;
         }
         let outcome = Outcome::Response(request.body);
@@ -150,7 +165,7 @@ impl Api {
         };
         match result {
             Ok(()) => accepted(),
-            Err(error) => refused(error),
+            Err(error) => self.refused(head, refused(error)),
         }
     }
 
@@ -158,26 +173,27 @@ impl Api {
     pub(super) fn init_error(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
         let body = without_cause(&request);
         log_error_type(&request.head, "init");
-        let told = |result: Result<(), AnswerError>| match result {
+        let peer = request.head.peer.ip();
+        let told = move |api: &Api, result: Result<(), AnswerError>| match result {
             Ok(()) => accepted(),
-            Err(error) => refused(error),
+            Err(error) => api.refused_at(peer, INIT_ERROR, refused(error)),
         };
-        match Peer::of(request.head.peer.ip()) {
+        match Peer::of(peer) {
             Peer::Loopback => {
                 let name = local_function(&request.head);
                 let target = self.targets.of_runtimes(&name, &self.adoption);
                 let result =
                     target.map_or(Ok(()), |t| self.dispatcher.local_init_error(&t.key, body));
-                responder.send(told(result));
+                responder.send(told(self, result));
             }
             Peer::Remote(address) if self.dispatcher.is_sandbox(address) => {
-                responder.send(told(self.dispatcher.init_error(address, body)));
+                responder.send(told(self, self.dispatcher.init_error(address, body)));
             }
             // A container that fails at once may not be known yet.
             Peer::Remote(address) => {
                 let api = self.clone();
-                self.when_sandbox(address, responder, move |responder| {
-                    responder.send(told(api.dispatcher.init_error(address, body)));
+                self.when_sandbox(address, INIT_ERROR, responder, move |responder| {
+                    responder.send(told(&api, api.dispatcher.init_error(address, body)));
                 });
             }
         }

@@ -23,6 +23,7 @@ use super::source::Source;
 use super::state::{self, Condition, Policy, millis};
 use super::stored::{Content, Stored, short};
 use super::{Clock, Functions, Resolved, lineage, lock};
+use crate::audit;
 use crate::dispatch::{Dispatcher, Event, Outcome, Refusal, Reply, Report, Target};
 use crate::http::Body;
 use crate::random;
@@ -250,6 +251,10 @@ impl Deliverer {
                     trace_id: flight.trace_id.clone(),
                     client_context: None,
                     cognito_identity: None,
+                    source: match flight.stored.terms {
+                        Some(_) => audit::Source::Schedule,
+                        None => audit::Source::Asynchronous,
+                    },
                 };
                 let reply = Waiting { index, inbox: self.waker.inbox.clone() };
                 self.flights.0.insert(index, flight);

@@ -29,11 +29,11 @@ pub mod lineage;
 mod operator;
 mod outbox;
 #[cfg(test)]
-mod power_cut;
+pub(crate) mod power_cut;
 mod record;
 mod source;
 mod state;
-mod storage;
+pub(crate) mod storage;
 mod stored;
 #[cfg(test)]
 mod tests;

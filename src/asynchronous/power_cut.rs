@@ -78,7 +78,7 @@ struct State {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct File(Disk, FileId);
@@ -107,42 +107,42 @@ impl State {
 
 impl Disk {
     /// Cuts the power after so many further changes.
-    pub(super) fn cut_after(&self, operations: u32) {
+    pub(crate) fn cut_after(&self, operations: u32) {
         let mut state = self.0.lock().unwrap();
         state.cut_at = Some(state.operations + operations);
     }
 
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         let state = self.0.lock().unwrap();
         state.cut_at.is_some_and(|cut| state.operations >= cut)
     }
 
-    pub(super) fn limit_bytes(&self, max: Option<usize>) {
+    pub(crate) fn limit_bytes(&self, max: Option<usize>) {
         self.0.lock().unwrap().max_bytes = max;
     }
 
-    pub(super) fn limit_files(&self, max: Option<usize>) {
+    pub(crate) fn limit_files(&self, max: Option<usize>) {
         self.0.lock().unwrap().max_files = max;
     }
 
     /// What is taken, by content or for it.
-    pub(super) fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.0.lock().unwrap().used()
     }
 
     /// The length of all files.
-    pub(super) fn written(&self) -> usize {
+    pub(crate) fn written(&self) -> usize {
         let state = self.0.lock().unwrap();
         state.names.values().map(|id| state.files[*id].live.len()).sum()
     }
 
     /// Another disk with the same on it.
-    pub(super) fn copy(&self) -> Disk {
+    pub(crate) fn copy(&self) -> Disk {
         Disk(Arc::new(Mutex::new(self.0.lock().unwrap().clone())))
     }
 
     /// Flips a bit where the file is.
-    pub(super) fn damage(&self, name: &str, at: usize) {
+    pub(crate) fn damage(&self, name: &str, at: usize) {
         let mut state = self.0.lock().unwrap();
         let id = state.names[name];
         state.files[id].live[at] ^= 1;
@@ -150,7 +150,7 @@ impl Disk {
     }
 
     /// What may be found after the cut: each choice of unsynced content with each of unsynced names.
-    pub(super) fn images(&self) -> Vec<Disk> {
+    pub(crate) fn images(&self) -> Vec<Disk> {
         // Which of the changes are there, and how much of a write.
         let contents: [fn(usize, usize) -> usize; 6] = [
             |_, _| 0,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::FallocateFlags;
 
 /// A directory of files without directories in it.
-pub(super) trait Storage: Send + Sync + Debug {
+pub(crate) trait Storage: Send + Sync + Debug {
     fn names(&self) -> io::Result<Vec<String>>;
     fn open(&self, name: &str) -> io::Result<Arc<dyn Blob>>;
     /// Makes a file; an error when there is one of that name.
@@ -27,7 +27,7 @@ pub(super) trait Storage: Send + Sync + Debug {
 }
 
 /// An open file.
-pub(super) trait Blob: Send + Sync + Debug {
+pub(crate) trait Blob: Send + Sync + Debug {
     fn len(&self) -> io::Result<u64>;
     /// Fills `bytes`, or fails.
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()>;
@@ -43,14 +43,14 @@ pub(super) trait Blob: Send + Sync + Debug {
 
 /// A directory of the file system. Events hold secrets, whatever they are: it is for its owner only.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     handle: File,
 }
 
 impl Folder {
     /// Opens a directory, which is made if it is missing; the one above it is there.
-    pub(super) fn open(path: &Path) -> io::Result<Folder> {
+    pub(crate) fn open(path: &Path) -> io::Result<Folder> {
         match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Ok(()) => {

@@ -44,7 +44,10 @@ impl Invocation {
     fn end(self, outcome: Outcome) {
         let Invocation { event, reply, .. } = self;
         let (duration, started, init, sandbox) = (Duration::ZERO, None, None, None);
-        reply.reply(outcome, Report { event, duration, started, init, sandbox });
+        reply.reply(
+            outcome,
+            Report { event, duration, started, init, sandbox, target: None, container: None },
+        );
     }
 
     fn succeed(self) {

@@ -20,6 +20,7 @@ AWS Lambda as one static binary over the Docker Engine.
 
 Usage: lambda-runtime-api-server [--config FILE] [--check-config]
        lambda-runtime-api-server queue list|show|retry|purge|export ... (see queue --help)
+       lambda-runtime-api-server audit verify FILE...|DIRECTORY ... (see audit --help)
 
 Options:
   --config FILE   read FILE; else ./config.toml if it exists, else the defaults
@@ -57,6 +58,8 @@ pub enum Command {
     Help,
     /// The sub-command `queue`, with what stands behind it.
     Queue(Vec<OsString>),
+    /// The sub-command `audit`.
+    Audit(Vec<OsString>),
 }
 
 /// A command line that makes no sense.
@@ -89,6 +92,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|first| first == "queue").is_some() {
         return Ok(Command::Queue(arguments.collect()));
+    }
+    if arguments.next_if(|first| first == "audit").is_some() {
+        return Ok(Command::Audit(arguments.collect()));
     }
     let mut config: Option<PathBuf> = None;
     let (mut check, mut version, mut help) = (false, false, false);
@@ -153,6 +159,8 @@ mod tests {
         assert_eq!(read(&["--version"]), Ok(Command::Version));
         let behind = ["list", "--json"].map(OsString::from).to_vec();
         assert_eq!(read(&["queue", "list", "--json"]), Ok(Command::Queue(behind)));
+        let behind = ["verify", "x"].map(OsString::from).to_vec();
+        assert_eq!(read(&["audit", "verify", "x"]), Ok(Command::Audit(behind)));
         assert_eq!(read(&["--version", "--help", "--check-config"]), Ok(Command::Help));
     }
 

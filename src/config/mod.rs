@@ -2,7 +2,7 @@
 //!
 //! Invariants: a `Config` is complete and within its ranges, so nobody checks it again; each key's
 //! unit is in its name; an unknown key is an error. Nothing here knows how another folder works, and
-//! nothing but `load` does I/O (and `aws`, which reads the files of secrets, and `development`, which
+//! nothing but `load` does I/O (and `aws` and `audit`, which read the files of secrets, and `development`, which
 //! looks up directories). The environment goes over the file, the file over the defaults.
 
 use std::fs::File;
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub mod arguments;
 mod asynchronous;
+mod audit;
 mod aws;
 mod development;
 mod error;
@@ -25,6 +26,7 @@ mod text;
 mod validate;
 
 pub use asynchronous::{Asynchronous, Webhook};
+pub use audit::{Audit, OnFailure};
 pub use aws::{Aws, Credentials, Endpoint, Secret};
 pub use development::Development;
 pub use error::{ConfigError, Place};
@@ -51,6 +53,7 @@ pub struct Config {
     pub logs: Logs,
     pub asynchronous: Asynchronous,
     pub schedules: Schedules,
+    pub audit: Audit,
     pub runtimes: Runtimes,
     pub aws: Aws,
     pub development: Development,

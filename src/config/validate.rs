@@ -11,8 +11,8 @@ use super::error::{ConfigError, Place};
 use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
 use super::{
-    Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous, aws,
-    development, runtimes, schedules, text,
+    Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous,
+    audit, aws, development, runtimes, schedules, text,
 };
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
@@ -74,6 +74,7 @@ pub(super) fn config(
         logs: logs(&check, &raw.logs)?,
         asynchronous: asynchronous::asynchronous(&check, &raw.asynchronous, most)?,
         schedules: schedules::schedules(&check, &raw.schedules)?,
+        audit: audit::audit(&check, &raw.audit)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
         development: development::development(&check, &raw.development)?,

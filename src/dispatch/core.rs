@@ -18,7 +18,7 @@ use super::growth::{Kind, Launch, Provision};
 use super::invocation::{
     Event, Invocation, Outcome, Patient, Poll, Reply, Report, Running, Target,
 };
-use super::journal::{Ended, Given};
+use super::journal::{Change, Ended, Given, SandboxChange};
 use super::shares::{self, ClaimId, Shares};
 use crate::http::WatchId;
 use crate::sandbox::frost::{Ask, Frost};
@@ -74,6 +74,8 @@ pub(super) enum Effect {
     /// One more sandbox is to be started; which one is asked for with [`Core::next_start`].
     Start,
     Ended(Ended),
+    /// For the witness.
+    Changed(SandboxChange),
     Stop(StopOrder),
     Frost(FrostOrder),
 }
@@ -138,6 +140,21 @@ pub(super) struct Sandbox {
     pub(super) served: u64,
     /// The pool's number of reloads when its container was ordered of the Engine.
     pub(super) reload: u64,
+}
+
+impl Sandbox {
+    /// What the witness is told of a change. A process of this host has no life of its own.
+    pub(super) fn changed(&self, change: Change) -> Option<Effect> {
+        (!matches!(self.origin, Origin::Local(_))).then(|| {
+            Effect::Changed(SandboxChange {
+                change,
+                target: self.target.clone(),
+                container: self.container.clone(),
+                name: self.name.clone(),
+                address: self.address,
+            })
+        })
+    }
 }
 
 pub(super) struct Pool {
@@ -376,6 +393,12 @@ impl Core {
         }
         sandbox.state = after;
         sandbox.since = now;
+        let change = match after {
+            State::Idle if before.is_initializing() => Some(Change::Initialized),
+            State::Stopping(reason) => Some(Change::Ended(reason)),
+            _ => None,
+        };
+        self.effects.extend(change.and_then(|change| sandbox.changed(change)));
         log::debug!(
             "sandbox {id} of {}: {} -> {}",
             sandbox.target.key,
@@ -429,6 +452,7 @@ impl Core {
     pub(super) fn forget(&mut self, id: SandboxId, now: Instant) {
         self.launch_ended(id);
         let Some(sandbox) = self.sandboxes.remove(&id) else { return };
+        self.effects.extend(sandbox.changed(Change::Removed));
         if let Some(address) = sandbox.address
             && self.by_address.get(&address) == Some(&id)
         {
@@ -532,6 +556,8 @@ impl Core {
                 started: Some(running.given_at),
                 init: running.init,
                 sandbox: Some(id),
+                target: Some(sandbox.target.clone()),
+                container: Some(sandbox.name.clone()),
             };
             self.effects.push(Effect::Reply { reply, outcome, report });
         }

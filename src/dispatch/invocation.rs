@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::core::SandboxId;
 use super::shares::ClaimId;
+use crate::audit::Source;
 use crate::function::model::Function;
 use crate::http::{Body, WatchId};
 
@@ -49,6 +50,7 @@ pub struct Event {
     /// JSON as the caller gave it, decoded from base64.
     pub client_context: Option<String>,
     pub cognito_identity: Option<String>,
+    pub source: Source,
 }
 
 /// Who waits for an invocation's outcome.
@@ -182,12 +184,23 @@ pub struct Report {
     pub init: Option<Duration>,
     /// The sandbox that took it, or for whose failed start it was not taken.
     pub sandbox: Option<SandboxId>,
+    /// What has carried it out, and the name of its container; none where nothing has.
+    pub target: Option<Arc<Target>>,
+    pub container: Option<Arc<str>>,
 }
 
 impl Report {
     /// Of an invocation that no sandbox has taken.
     pub(super) fn untaken(event: Arc<Event>) -> Report {
-        Report { event, duration: Duration::ZERO, started: None, init: None, sandbox: None }
+        Report {
+            event,
+            duration: Duration::ZERO,
+            started: None,
+            init: None,
+            sandbox: None,
+            target: None,
+            container: None,
+        }
     }
 }
 

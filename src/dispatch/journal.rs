@@ -5,6 +5,7 @@
 //! the end of one and the beginning of the next are told by two threads, and may come the other way
 //! round when the runtime asks for the next event while its answer is still arriving.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 use super::SandboxId;
 use super::invocation::{Event, Failure, Outcome, Refusal, Report, Target};
 use crate::http::Body;
+use crate::sandbox::state::EndReason;
 
 /// Writes down what happens. The calls are on the warm path: none may block or wake a thread.
 pub trait Journal: Send + Sync {
@@ -26,6 +28,39 @@ pub trait Journal: Send + Sync {
     fn started(&self, sandbox: SandboxId);
     /// A sandbox gets no more work. Not told of processes of this host.
     fn ended(&self, ended: Ended);
+}
+
+/// Accounts for what happens. As for a [`Journal`], no call may block or wake a thread.
+pub trait Witness: Send + Sync {
+    /// An invocation has its outcome, whether a sandbox had taken it or not.
+    fn concluded(&self, outcome: &Outcome, report: &Report);
+    /// A container has become a sandbox, or is none any more. Not told of processes of this host.
+    fn changed(&self, change: &SandboxChange);
+}
+
+/// A change in the life of a sandbox that an invocation does not tell of.
+#[derive(Debug)]
+pub struct SandboxChange {
+    pub change: Change,
+    pub target: Arc<Target>,
+    /// None before it has one.
+    pub container: Option<Arc<str>>,
+    pub name: Arc<str>,
+    pub address: Option<IpAddr>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The Engine has made its container, which is started next.
+    Created,
+    /// A container that somebody else has started serves a function.
+    Adopted,
+    /// Its runtime asks for the first event.
+    Initialized,
+    /// It gets no more work.
+    Ended(EndReason),
+    /// Its container is gone, or forgotten where somebody else has started it.
+    Removed,
 }
 
 /// The beginning of an invocation.

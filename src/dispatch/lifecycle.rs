@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::core::{Core, Effect, Origin, Pool, PoolId, SandboxId, StopOrder};
 use super::invocation::{Exit, Failure, Outcome, Refusal, Target};
-use super::journal::{Ended, InitFailure};
+use super::journal::{Change, Ended, InitFailure};
 use super::matching::AnswerError;
 use crate::http::Body;
 use crate::sandbox::state::{EndReason, State, Step};
@@ -37,7 +37,13 @@ impl Core {
         if let Some(address) = address {
             self.locate(id, address);
         }
+        self.tell(id, Change::Created);
         true
+    }
+
+    fn tell(&mut self, id: SandboxId, change: Change) {
+        let changed = self.sandboxes.get(&id).and_then(|sandbox| sandbox.changed(change));
+        self.effects.extend(changed);
     }
 
     /// The sandbox's address is known.
@@ -112,6 +118,7 @@ impl Core {
         }
         self.by_container.insert(container, id);
         self.locate(id, address);
+        self.tell(id, Change::Adopted);
         self.started(id, now, wall);
         Some(id)
     }

@@ -39,7 +39,7 @@ use self::core::{Core, Effect};
 pub use self::core::{FrostOrder, Limits, SandboxId, StopOrder};
 pub use self::growth::{Kind, StartOrder};
 pub use self::invocation::{Event, Exit, Failure, Outcome, Poll, Refusal, Reply, Report, Target};
-pub use self::journal::{Ended, Given, InitFailure, Journal};
+pub use self::journal::{Change, Ended, Given, InitFailure, Journal, SandboxChange, Witness};
 pub use self::matching::AnswerError;
 use self::matching::Runtime;
 pub use self::snapshot::{PoolView, ProvisionView, SandboxView, Snapshot};
@@ -78,6 +78,7 @@ pub struct Dispatcher {
     core: Mutex<Core>,
     host: OnceLock<Arc<dyn Host>>,
     journal: OnceLock<Arc<dyn Journal>>,
+    witness: OnceLock<Arc<dyn Witness>>,
     timekeeper: Timekeeper,
     metrics: Arc<Metrics>,
 }
@@ -88,6 +89,7 @@ impl Dispatcher {
             core: Mutex::new(Core::new(limits)),
             host: OnceLock::new(),
             journal: OnceLock::new(),
+            witness: OnceLock::new(),
             timekeeper: Timekeeper::new(),
             metrics,
         });
@@ -113,6 +115,13 @@ impl Dispatcher {
     pub fn set_journal(&self, journal: Arc<dyn Journal>) {
         if self.journal.set(journal).is_err() {
             log::error!("a second journal was named; the first one stays");
+        }
+    }
+
+    /// Names who accounts for what happens. Until then nobody does.
+    pub fn set_witness(&self, witness: Arc<dyn Witness>) {
+        if self.witness.set(witness).is_err() {
+            log::error!("a second witness was named; the first one stays");
         }
     }
 
@@ -168,6 +177,9 @@ impl Dispatcher {
                     if let Some(journal) = self.journal.get() {
                         journal.concluded(&outcome, &report);
                     }
+                    if let Some(witness) = self.witness.get() {
+                        witness.concluded(&outcome, &report);
+                    }
                     reply.reply(outcome, report);
                 }
                 Effect::HangUp(poll) => poll.hang_up(),
@@ -190,6 +202,11 @@ impl Dispatcher {
                 Effect::Ended(ended) => {
                     if let Some(journal) = self.journal.get() {
                         journal.ended(ended);
+                    }
+                }
+                Effect::Changed(change) => {
+                    if let Some(witness) = self.witness.get() {
+                        witness.changed(&change);
                     }
                 }
                 Effect::Stop(order) => {

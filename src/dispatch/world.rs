@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::core::{Core, Effect, FrostOrder, Limits, SandboxId, StopOrder};
 use super::invariants;
 use super::invocation::{Event, Outcome, Poll, Reply, Report, Target};
+use super::journal::SandboxChange;
 use super::matching::{AnswerError, Runtime};
+use crate::audit::Source;
 use crate::function::model::Function;
 use crate::function::model::tests::sample;
 use crate::http::WatchId;
@@ -115,6 +117,8 @@ pub(super) struct World {
     begun: HashMap<Uuid, SandboxId>,
     taken_back: HashSet<(Uuid, SandboxId)>,
     ended: HashSet<SandboxId>,
+    /// What a witness was told.
+    pub(super) changes: Vec<SandboxChange>,
     next: u64,
 }
 
@@ -150,6 +154,7 @@ impl World {
             begun: HashMap::new(),
             taken_back: HashSet::new(),
             ended: HashSet::new(),
+            changes: Vec::new(),
             next: 0,
         }
     }
@@ -211,6 +216,7 @@ impl World {
                 Effect::Ended(ended) => {
                     assert!(self.ended.insert(ended.sandbox), "{} ends twice", ended.sandbox);
                 }
+                Effect::Changed(change) => self.changes.push(change),
                 Effect::Start => self.tokens += 1,
                 Effect::Stop(order) => self.stops.push(order),
                 Effect::Frost(order) => self.frosts.push_back(order),
@@ -263,6 +269,7 @@ impl World {
             trace_id: String::new(),
             client_context: None,
             cognito_identity: None,
+            source: Source::Asynchronous,
         };
         (event, Box::new(Caller(id, self.book.clone())))
     }

@@ -61,6 +61,7 @@ pub struct Response {
     pub(super) body: Option<Body>,
     pub(super) close: bool,
     status: u16,
+    error: Option<&'static str>,
 }
 
 impl Response {
@@ -68,7 +69,7 @@ impl Response {
         let mut head = Vec::with_capacity(512);
         // Writing to a Vec cannot fail.
         let _ = write!(head, "HTTP/1.1 {status} {}\r\n", reason(status));
-        Response { head, body: None, close: false, status }
+        Response { head, body: None, close: false, status, error: None }
     }
 
     /// A response with a JSON body.
@@ -78,6 +79,16 @@ impl Response {
 
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// Gives it the name of the error that it tells, for who accounts for it.
+    pub fn of_error(mut self, error: &'static str) -> Response {
+        self.error = Some(error);
+        self
+    }
+
+    pub fn error(&self) -> Option<&'static str> {
+        self.error
     }
 
     /// Adds a field. Control characters in the value become spaces, so that no value, wherever it

@@ -30,6 +30,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::audited::Ticket;
 use super::error::AwsError;
 use super::functions::{Context, invalid};
 use super::{Api, answer, query};
@@ -159,28 +160,45 @@ impl Answer {
 
 impl Api {
     /// `GET /packages/SHA256`: a stored package, as `Code.Location` of GetFunction names it.
-    pub(super) fn package(self: &Arc<Self>, digest: &str, responder: Responder) {
+    pub(super) fn package(
+        self: &Arc<Self>,
+        digest: &str,
+        mut ticket: Ticket,
+        responder: Responder,
+    ) {
         let api = self.clone();
+        ticket.about(&[digest.to_owned()], None, b"");
         let digest = Digest::from_hex(digest);
         self.block(Surface::Control, responder, move |responder| {
             let zip = digest.and_then(|digest| api.files.read(&digest).ok());
-            responder.send(match zip {
+            let response = match zip {
                 Some(zip) => Response::new(200).header("Content-Type", "application/zip").body(zip),
                 None => answer::not_found(Surface::Control),
-            });
+            };
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 
     /// `PUT /packages/SHA256`: keeps a package. Code that is [`code::STORED`] names it.
-    pub(super) fn new_package(self: &Arc<Self>, digest: &str, zip: Body, responder: Responder) {
+    pub(super) fn new_package(
+        self: &Arc<Self>,
+        digest: &str,
+        zip: Body,
+        mut ticket: Ticket,
+        responder: Responder,
+    ) {
         let api = self.clone();
+        ticket.about(&[digest.to_owned()], None, b"");
         let digest = Digest::from_hex(digest);
         self.block(Surface::Control, responder, move |responder| {
             let stored = match digest.filter(|digest| Digest::of(&zip) == *digest) {
                 Some(_) => code::keep(&api, &zip),
                 None => Err(invalid("The content has another SHA-256 than its path names.")),
             };
-            responder.send(reply(stored.map(|_| Answer::empty(201))));
+            let response = reply(stored.map(|_| Answer::empty(201)));
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 
@@ -190,10 +208,13 @@ impl Api {
         request: Request<'_>,
         responder: Responder,
     ) {
+        let mut ticket = self.ticket(&request.head, "lambda", operation.name);
         let Some(values) = values(operation.path, request.head.path) else {
             let message = "A value in the path is not UTF-8.";
             let error = AwsError::new(400, "ValidationException", message);
-            responder.send(answer::error(Surface::Control, &error));
+            let response = answer::error(Surface::Control, &error);
+            ticket.end(&response);
+            responder.send(response);
             return;
         };
         let call = Call {
@@ -206,9 +227,13 @@ impl Api {
         };
         let api = self.clone();
         self.block(Surface::Control, responder, move |responder| {
+            let named: &[u8] = if call.values.is_empty() { &call.body } else { b"" };
+            ticket.about(&call.values, call.query.as_deref(), named);
             let result = (operation.run)(&api, &call);
             log::debug!("{}: {}", operation.name, outcome(&result));
-            responder.send(reply(result));
+            let response = reply(result);
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 }

@@ -59,18 +59,23 @@ impl Api {
         let Some(operation) = find(target) else {
             let message = "This service has no such operation.";
             let error = AwsError::new(400, "UnknownOperationException", message);
-            responder.send(answer::error(Surface::Logs, &error));
+            let response = answer::error(Surface::Logs, &error);
+            responder.send(self.refused(&request.head, response));
             return;
         };
+        let mut ticket = self.ticket(&request.head, "logs", operation.name);
         let region = self.region(&request.head).to_owned();
         let body = request.body;
         let api = self.clone();
         self.block(Surface::Logs, responder, move |responder| {
+            ticket.about(&[], None, &body);
             let result = Call::new(region, &body).and_then(|call| (operation.run)(&api, &call));
             if let Err(error) = &result {
                 log::debug!("{}: {} {}", operation.name, error.status, error.error_type);
             }
-            responder.send(reply(result));
+            let response = reply(result);
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 }

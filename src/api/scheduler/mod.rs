@@ -73,9 +73,12 @@ impl Api {
         request: Request<'_>,
         responder: Responder,
     ) {
+        let mut ticket = self.ticket(&request.head, "scheduler", operation.name);
         let Some(values) = values(operation.path, request.head.path) else {
             let error = invalid("A value in the path is not UTF-8.");
-            responder.send(answer::error(Surface::Scheduler, &error));
+            let response = answer::error(Surface::Scheduler, &error);
+            ticket.end(&response);
+            responder.send(response);
             return;
         };
         let region = self.region(&request.head).to_owned();
@@ -83,12 +86,15 @@ impl Api {
         let body = request.body;
         let api = self.clone();
         self.block(Surface::Scheduler, responder, move |responder| {
+            ticket.about(&values, query.as_deref(), &body);
             let call = Call::new(values, query, region, &body);
             let result = call.and_then(|call| (operation.run)(&api, &call));
             if let Err(error) = &result {
                 log::debug!("{}: {} {}", operation.name, error.status, error.error_type);
             }
-            responder.send(reply(result));
+            let response = reply(result);
+            ticket.end(&response);
+            responder.send(response);
         });
     }
 }

@@ -1,8 +1,9 @@
 //! Every way in which a sandbox, or everything, ends.
 
 use super::*;
+use crate::dispatch::journal::Change;
 use crate::dispatch::matching::AnswerError;
-use crate::dispatch::world::target;
+use crate::dispatch::world::{runtimes_of, target};
 use crate::sandbox::state::EndReason;
 
 fn stopped(reason: EndReason) -> Option<State> {
@@ -32,6 +33,27 @@ fn a_timeout_ends_the_sandbox_and_its_late_answer_reaches_nobody() {
     world.step(|core, now, _| core.removed(sandbox.id, now));
     assert_eq!(world.answer(at, id), Err(AnswerError::InvalidRequestId));
     answer(&mut world, &fresh, next);
+}
+
+#[test]
+fn a_witness_is_told_of_each_sandboxs_life_and_not_of_its_invocations() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    answer(&mut world, &sandbox, id);
+    world.poll(sandbox.address);
+    die(&mut world, &sandbox, 1);
+    world.step(|core, now, _| core.removed(sandbox.id, now));
+    // A process of this host has no life of its own.
+    world.invoke(&runtimes_of("local"));
+    world.poll_local(&runtimes_of("local"), 1);
+    let told: Vec<Change> = world.changes.iter().map(|changed| changed.change).collect();
+    let ended = Change::Ended(EndReason::Exited);
+    assert_eq!(told, [Change::Created, Change::Initialized, ended, Change::Removed]);
+    for changed in &world.changes {
+        assert_eq!(changed.container.as_ref(), Some(&sandbox.container));
+        assert_eq!(changed.address, Some(sandbox.address));
+        assert_eq!(changed.target.key, f.key);
+    }
 }
 
 #[test]
@@ -239,7 +261,7 @@ fn files_that_change_during_every_start_keep_nobody_waiting() {
 
 /// A process of the host takes the invocation that waits, and answers it.
 fn answer_by_local(world: &mut World, id: Uuid) {
-    world.poll_local(&crate::dispatch::world::runtimes_of("f"), 1);
+    world.poll_local(&runtimes_of("f"), 1);
     world.deliver_all();
     world.answer(Runtime::Local, id).unwrap();
 }
