@@ -2,9 +2,8 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 //!
 //! Each step has its own text (canonical request, string to sign, signature), as in AWS's test
-//! suite. It does no I/O, reads no clock and does not know whether it signs or verifies; comparing
-//! signatures in constant time is the verifier's task. The caller gives a path that is already
-//! canonical: S3 encodes a path once, every other service twice.
+//! suite. It does no I/O, reads no clock and does not know whose key it is given. The caller gives a
+//! path that is already canonical: S3 encodes a path once, every other service twice.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -88,6 +87,14 @@ impl Signed<'_> {
     pub fn signature(&self, scope: &Scope<'_>, secret: &str) -> String {
         let key = signing_key(scope, secret);
         hex(&keyed(&key, self.string_to_sign(scope).as_bytes()))
+    }
+
+    /// Whether this is the signature, found out in a time that tells nothing of the right one.
+    pub fn is_signature(&self, scope: &Scope<'_>, secret: &str, signature: &[u8; 32]) -> bool {
+        let key = signing_key(scope, secret);
+        let text = self.string_to_sign(scope);
+        Hmac::<Sha256>::new_from_slice(&key)
+            .is_ok_and(|mac| mac.chain_update(text.as_bytes()).verify_slice(signature).is_ok())
     }
 
     /// The value of the header `Authorization`.

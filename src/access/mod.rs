@@ -5,6 +5,9 @@
 //! loopback address. Everybody else is a stranger, who sees `/health` and is told what to do.
 //! Deliberately not here: how a route works, and what a caller may do to which function.
 
+pub mod policy;
+pub mod signature;
+
 use std::net::IpAddr;
 
 /// Who is calling.

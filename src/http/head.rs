@@ -42,6 +42,11 @@ impl<'a> Head<'a> {
         self.header(name).and_then(|value| std::str::from_utf8(value).ok()).map(str::trim)
     }
 
+    /// All fields, as they were sent and in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.headers.iter().map(|field| (field.name, field.value))
+    }
+
     pub(super) fn all<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let headers = self.headers;
         headers.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
