@@ -31,6 +31,9 @@ pub mod config;
 pub mod dispatch;
 pub mod docker;
 pub mod function;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod http;
 mod json;
 pub mod logs;

@@ -1,17 +1,43 @@
-//! Writes the corpus that fuzzing starts from: one archive for each feature that the reader knows.
+//! Writes the corpora that fuzzing starts from. Those of what is in the crate stand there, beside
+//! what must hold of them; the archives are built here.
 
 use std::path::Path;
 
+use lambda_runtime_api_server::fuzzing::Seed;
+use lambda_runtime_api_server::http::fuzzing as http;
 use zip_builder::{ZipEntry, zip};
 
 #[path = "../../src/package/zip_builder.rs"]
 mod zip_builder;
 
+const CORPORA: &[(&str, &[Seed])] = &[
+    ("http_head", http::HEAD_SEEDS),
+    ("http_body", http::BODY_SEEDS),
+    ("http_connection", http::CONNECTION_SEEDS),
+];
+
 fn main() -> std::io::Result<()> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/zip_archive");
+    for (target, seeds) in CORPORA {
+        for (name, seed) in *seeds {
+            write(target, name, seed)?;
+        }
+    }
+    for (name, entries) in archives() {
+        write("zip_archive", name, &zip(&entries))?;
+    }
+    Ok(())
+}
+
+fn write(target: &str, name: &str, seed: &[u8]) -> std::io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     std::fs::create_dir_all(&corpus)?;
+    std::fs::write(corpus.join(name), seed)
+}
+
+/// One archive for each feature that the reader knows.
+fn archives() -> Vec<(&'static str, Vec<ZipEntry>)> {
     let text = b"def handler(event, context): return event, event, event";
-    let seeds = [
+    vec![
         ("empty", vec![]),
         ("stored", vec![ZipEntry::stored("index.py", text)]),
         ("deflated", vec![ZipEntry::deflated("bootstrap", text)]),
@@ -23,10 +49,5 @@ fn main() -> std::io::Result<()> {
         ),
         ("zeros", vec![ZipEntry::deflated("zeros", &[0; 100_000])]),
         ("two", vec![ZipEntry::deflated("x", text), ZipEntry::deflated("y", text).streamed()]),
-    ];
-    for (name, entries) in seeds {
-        std::fs::write(corpus.join(name), zip(&entries))?;
-    }
-    println!("wrote the seeds into {}", corpus.display());
-    Ok(())
+    ]
 }

@@ -268,42 +268,41 @@ impl Conversation {
         self.head_only = data.starts_with(b"HEAD ");
         let blank = head::leading_blank(data);
         if blank > 0 {
+            self.seen = 0;
+            self.held = None;
             return blank;
         }
-        let Some(end) = head::end(data, self.seen) else {
-            if self.seen == 0 {
-                self.since = context.now; // the head's deadline runs from its first byte
-            }
-            self.seen = data.len();
-            let mut max = context.limits.max_head_bytes;
-            if data.len() > max {
-                max = max.max(context.handler.max_head_bytes(self.connection.peer));
-            }
-            if let Err(error) = head::too_long(data, max, context.limits) {
-                return self.refuse(context, error, data.len());
-            }
-            let held =
-                self.held.get_or_insert_with(|| Charge::new(&context.counters.buffered_bytes));
-            if !held.grow_to(data.len(), context.limits.max_buffered_bytes) {
-                return self.refuse(context, TOO_MUCH_BUFFERED, data.len());
-            }
-            return 0;
+        let limits = context.limits;
+        let mut max = limits.max_head_bytes;
+        if data.len() > max {
+            max = max.max(context.handler.max_head_bytes(self.connection.peer));
+        }
+        let end = match head::end(data, self.seen, max, limits) {
+            Ok(Some(end)) => end,
+            Ok(None) => return self.await_head(context, data),
+            Err(error) => return self.refuse(context, error, data.len()),
         };
         self.seen = 0;
         self.held = None;
-        let mut max = context.limits.max_head_bytes;
-        if end > max {
-            max = max.max(context.handler.max_head_bytes(self.connection.peer));
-            if let Err(error) = head::too_long(&data[..end], max, context.limits) {
-                return self.refuse(context, error, end);
-            }
-        }
         let mut room = head::header_room();
         let head = head::parse(&data[..end], &mut room, self.connection.from(), context.limits);
         match head.and_then(|head| Framing::of(&head).map(|framing| (head, framing))) {
             Ok((head, framing)) => self.request(context, head, framing, data, end),
             Err(error) => self.refuse(context, error, end),
         }
+    }
+
+    /// The head's end has not arrived: what there is of it is kept, within the budget.
+    fn await_head(&mut self, context: &mut Context<'_>, data: &[u8]) -> usize {
+        if self.seen == 0 {
+            self.since = context.now; // the head's deadline runs from its first byte
+        }
+        self.seen = data.len();
+        let held = self.held.get_or_insert_with(|| Charge::new(&context.counters.buffered_bytes));
+        if held.grow_to(data.len(), context.limits.max_buffered_bytes) {
+            return 0;
+        }
+        self.refuse(context, TOO_MUCH_BUFFERED, data.len())
     }
 
     /// A head is complete: decide on it, and go on with its body.

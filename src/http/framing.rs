@@ -36,13 +36,32 @@ impl Framing {
             (Some(coding), None) => {
                 if codings.next().is_some() {
                     Err(bad(400, "The request has more than one Transfer-Encoding."))
-                } else if coding.trim_ascii().eq_ignore_ascii_case(b"chunked") {
-                    Ok(Framing::Chunked)
                 } else {
-                    Err(bad(501, "The only transfer coding of this service is chunked."))
+                    check_coding(coding).map(|()| Framing::Chunked)
                 }
             }
         }
+    }
+}
+
+/// RFC 9112 section 6.3: where `chunked` is not the last coding nobody knows the body's end. Section
+/// 6.1: it is applied once, and 501 is for a coding that is not understood.
+fn check_coding(value: &[u8]) -> Result<(), BadRequest> {
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    match value.iter().rposition(|&byte| byte == b',') {
+        None if is_chunked(value) => Ok(()),
+        Some(at)
+            if is_chunked(&value[at + 1..])
+                && !value[..at]
+                    .split(|&byte| byte == b',')
+                    .any(|one| is_chunked(one) || one.trim_ascii().is_empty()) =>
+        {
+            Err(bad(501, "The only transfer coding of this service is chunked."))
+        }
+        _ => Err(bad(
+            400,
+            "The request's last transfer coding is not chunked, or it is chunked twice.",
+        )),
     }
 }
 
@@ -229,8 +248,12 @@ mod tests {
             ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Err(400)),
             ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(400)),
             ("Transfer-Encoding: gzip, chunked\r\n", Err(501)),
-            ("Transfer-Encoding: identity\r\n", Err(501)),
-            ("Transfer-Encoding: xchunked\r\n", Err(501)),
+            ("Transfer-Encoding: identity\r\n", Err(400)),
+            ("Transfer-Encoding: xchunked\r\n", Err(400)),
+            ("Transfer-Encoding: chunked, identity\r\n", Err(400)),
+            ("Transfer-Encoding: chunked, chunked\r\n", Err(400)),
+            ("Transfer-Encoding: , chunked\r\n", Err(400)),
+            ("Transfer-Encoding:\r\n", Err(400)),
         ];
         for (fields, expected) in cases {
             assert_eq!(framing("HTTP/1.1", fields), expected, "{fields:?}");

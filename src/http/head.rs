@@ -97,40 +97,59 @@ pub(super) const fn bad(status: u16, message: &'static str) -> BadRequest {
     BadRequest { status, message }
 }
 
-/// The length of the head at the start of `data`, or None when its end has not arrived.
+/// The length of the head at the start of `data`; None when its end has not arrived.
 ///
-/// `seen` bytes were looked at before, so that a head that trickles in is not read again and again.
-pub(super) fn end(data: &[u8], seen: usize) -> Option<usize> {
-    let mut from = seen.saturating_sub(3);
-    loop {
-        // The end is a CRLF CRLF; only a line feed can end it.
-        let at = from + data.get(from..)?.iter().position(|&byte| byte == b'\n')?;
-        if at >= 3 && &data[at - 3..=at] == b"\r\n\r\n" {
-            return Some(at + 1);
+/// `seen` bytes were looked at before and are fine, so that a head that trickles in is not read
+/// again and again. What is wrong is told at the first byte that makes it so: whoever sends
+/// something else than HTTP need not wait for a deadline, and how the bytes were cut into reads
+/// decides nothing.
+pub(super) fn end(
+    data: &[u8],
+    seen: usize,
+    max_head_bytes: usize,
+    limits: &Limits,
+) -> Result<Option<usize>, BadRequest> {
+    let max_line_bytes = limits.max_uri_bytes + LINE_ROOM_BYTES;
+    let mut before = seen.checked_sub(1).and_then(|last| data.get(last).copied()).unwrap_or(0);
+    for (at, &byte) in data.iter().enumerate().skip(seen) {
+        if at == max_head_bytes {
+            return Err(bad(
+                431,
+                "The request's header fields are larger than this service allows.",
+            ));
         }
-        from = at + 1;
+        if at == max_line_bytes && !data[..at].contains(&b'\n') {
+            return Err(bad(414, "The request target is longer than this service allows."));
+        }
+        // A line may be empty before the method, and its CR may have come alone.
+        if at == 0 && !is_token_byte(byte) && byte != b'\r' {
+            return Err(bad(400, "The request does not begin with a method."));
+        }
+        // A bare CR or LF is a line end to some parsers and not to others: request smuggling
+        // starts there.
+        if (byte == b'\n') != (before == b'\r') {
+            return Err(bad(400, "The request's head has a line that does not end in CRLF."));
+        }
+        // The end is a CRLF CRLF; only a line feed can end it.
+        if byte == b'\n' && data[..=at].ends_with(b"\r\n\r\n") {
+            return Ok(Some(at + 1));
+        }
+        before = byte;
     }
+    Ok(None)
+}
+
+/// Room in a request line for what is no target: the method and the version.
+const LINE_ROOM_BYTES: usize = 32;
+
+/// `tchar` of RFC 9110 section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Empty lines before a request line, which a client of old may send (RFC 9112 section 2.2).
 pub(super) fn leading_blank(data: &[u8]) -> usize {
     if data.starts_with(b"\r\n") { 2 } else { 0 }
-}
-
-/// What is wrong with a head so far although its end has not arrived, if anything is.
-pub(super) fn too_long(
-    data: &[u8],
-    max_head_bytes: usize,
-    limits: &Limits,
-) -> Result<(), BadRequest> {
-    let line = data.iter().take(limits.max_uri_bytes + 32).position(|&byte| byte == b'\n');
-    if line.is_none() && data.len() > limits.max_uri_bytes + 32 {
-        return Err(bad(414, "The request target is longer than this service allows."));
-    }
-    if data.len() > max_head_bytes {
-        return Err(bad(431, "The request's header fields are larger than this service allows."));
-    }
-    Ok(())
 }
 
 /// Where a head was read.
@@ -147,7 +166,6 @@ pub(super) fn parse<'a>(
     from: From,
     limits: &Limits,
 ) -> Result<Head<'a>, BadRequest> {
-    line_ends(data)?;
     let mut request = httparse::Request::new(&mut []);
     let count = limits.max_header_count.min(MAX_HEADER_COUNT);
     match request.parse_with_uninit_headers(data, &mut room[..count]) {
@@ -156,7 +174,7 @@ pub(super) fn parse<'a>(
         Err(httparse::Error::TooManyHeaders) => {
             return Err(bad(431, "The request has more header fields than this service allows."));
         }
-        Err(httparse::Error::Version) => {
+        Err(httparse::Error::Version) if names_http(data) => {
             return Err(bad(505, "This service speaks HTTP/1.1 and HTTP/1.0."));
         }
         Err(_) => return Err(bad(400, "The request's head is malformed.")),
@@ -178,28 +196,57 @@ pub(super) fn parse<'a>(
     };
     let From { peer, connection } = from;
     let head = Head { method, path, query, minor, peer, connection, headers: request.headers };
-    // RFC 9112 section 3.2: exactly one Host in HTTP/1.1, never more than one.
-    match (head.all("host").count(), minor) {
-        (1, _) | (0, 0) => Ok(head),
-        (0, _) => Err(bad(400, "The request has no Host header field.")),
-        _ => Err(bad(400, "The request has more than one Host header field.")),
+    // RFC 9112 section 3.2: exactly one Host in HTTP/1.1, never more than one, and a valid one.
+    let mut hosts = head.all("host");
+    match (hosts.next(), hosts.next(), minor) {
+        (None, _, 0) => Ok(head),
+        (None, ..) => Err(bad(400, "The request has no Host header field.")),
+        (_, Some(_), _) => Err(bad(400, "The request has more than one Host header field.")),
+        (Some(host), None, _) if is_host(host.trim_ascii()) => Ok(head),
+        _ => Err(bad(400, "The request's Host is none.")),
     }
 }
 
-/// A bare CR or LF is a line end to some parsers and not to others: request smuggling starts there.
-fn line_ends(data: &[u8]) -> Result<(), BadRequest> {
-    let mut before = 0u8;
-    for &byte in data {
-        if (byte == b'\n') != (before == b'\r') {
-            return Err(bad(400, "The request's head has a line that does not end in CRLF."));
+/// Whether the request line ends in a version of HTTP: another protocol is no HTTP of another
+/// version.
+fn names_http(data: &[u8]) -> bool {
+    let line = data.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut words = line.split(|&byte| byte == b' ');
+    let (_, _, version, None) = (words.next(), words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+        if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// `uri-host [ ":" port ]` (RFC 9110 section 7.2, RFC 3986 section 3.2.2); it may be empty.
+fn is_host(text: &[u8]) -> bool {
+    let literal = text.first() == Some(&b'[');
+    let (host, port) = match text.iter().rposition(|&byte| byte == b':') {
+        Some(at) if !literal || text[..at].ends_with(b"]") => (&text[..at], &text[at + 1..]),
+        _ => (text, &[][..]),
+    };
+    let fits = match host {
+        [b'[', inside @ .., b']'] => {
+            !inside.is_empty() && inside.iter().all(|&byte| byte == b':' || is_name_byte(byte))
         }
-        before = byte;
-    }
-    Ok(())
+        name => name.iter().enumerate().all(|(at, &byte)| match byte {
+            b'%' => {
+                name.get(at + 1..at + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+            }
+            byte => is_name_byte(byte),
+        }),
+    };
+    fits && port.iter().all(u8::is_ascii_digit)
+}
+
+/// `unreserved` and `sub-delims` of RFC 3986.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
 }
 
 /// The origin-form of a target: absolute-form is accepted (RFC 9112 section 3.2.2), its authority
-/// is not used.
+/// is not used. One without a host is invalid (RFC 9110 section 4.2.1).
 fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, BadRequest> {
     if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
         return Ok(target);
@@ -207,11 +254,11 @@ fn origin_form<'a>(method: &str, target: &'a str) -> Result<&'a str, BadRequest>
     let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
     if scheme.is_some() {
         let rest = &target[7..];
-        return match rest.find(['/', '?']) {
-            Some(at) if rest[at..].starts_with('/') => Ok(&rest[at..]),
-            None if !rest.is_empty() => Ok("/"),
-            _ => Err(bad(400, "The request target is malformed.")),
-        };
+        let (authority, origin) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let named = !authority.is_empty() && !authority.starts_with(':');
+        if named && is_host(authority.as_bytes()) && !origin.starts_with('?') {
+            return Ok(if origin.is_empty() { "/" } else { origin });
+        }
     }
     Err(bad(400, "The request target is malformed."))
 }
@@ -262,9 +309,12 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
             (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             (b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
-            (b"GET / HTTP/1.1\nHost: h\r\n\r\n", 400),
-            (b"GET / HTTP/1.1\r\nHost: h\nX: y\r\n\r\n", 400),
-            (b"GET / HTTP/1.1\r\nHost: h\rX: y\r\n\r\n", 400),
+            (b"GET / HTTP/1.9\r\nHost: h\r\n\r\n", 505),
+            (b"GET / HTTPS/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+            (b"GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            (b"GET http://u@h/a HTTP/1.1\r\nHost: h\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHo st: h\r\n\r\n", 400),
@@ -288,13 +338,72 @@ mod tests {
         assert_eq!(status(long.as_bytes()), 414);
     }
 
+    fn end_of(data: &[u8], seen: usize) -> Result<Option<usize>, u16> {
+        let limits = limits();
+        end(data, seen, limits.max_head_bytes, &limits).map_err(|error| error.status)
+    }
+
     #[test]
     fn the_end_is_found_wherever_the_bytes_were_cut() {
         let head = b"GET / HTTP/1.1\r\nHost: h\r\n\r\nbody\r\n\r\n";
         for cut in 0..head.len() {
             let expected = (cut >= 27).then_some(27);
-            assert_eq!(end(&head[..cut], 0), expected);
-            assert_eq!(end(head, cut.min(26)), Some(27), "seen {cut}");
+            assert_eq!(end_of(&head[..cut], 0), Ok(expected));
+            assert_eq!(end_of(head, cut.min(26)), Ok(Some(27)), "seen {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_at_once() {
+        let cases: [&[u8]; 7] = [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"\x04\x01\x00\x50",
+            b" GET / HTTP/1.1\r\n",
+            b"\nGET / HTTP/1.1\r\n",
+            b"GET / HTTP/1.1\n",
+            b"GET / HTTP/1.1\r\nHost: h\n",
+            b"GET / HTTP/1.1\r\nHost: h\rX",
+        ];
+        for bytes in cases {
+            assert_eq!(end_of(bytes, 0), Err(400), "{:?}", String::from_utf8_lossy(bytes));
+        }
+        assert_eq!(end_of(b"\r", 0), Ok(None), "an empty line whose LF has not come");
+    }
+
+    #[test]
+    fn a_host_is_one_as_rfc_3986_writes_it() {
+        let hosts: [&[u8]; 9] = [
+            b"",
+            b"h",
+            b"h:",
+            b"h:80",
+            b"127.0.0.1:9001",
+            b"[::1]",
+            b"[fe80::1]:80",
+            b"a_b.c%20d",
+            b":80",
+        ];
+        for host in hosts {
+            assert!(is_host(host), "{:?}", String::from_utf8_lossy(host));
+        }
+        let others: [&[u8]; 14] = [
+            b"a b",
+            b"a/b",
+            b"http://a",
+            b"u@a",
+            b"a:b",
+            b"a:80:80",
+            b"a?b",
+            b"a#b",
+            b"a%2",
+            b"a%zz",
+            b"[::1",
+            b"[]",
+            b"[::1]x",
+            b"\xc3\xa9",
+        ];
+        for host in others {
+            assert!(!is_host(host), "{:?}", String::from_utf8_lossy(host));
         }
     }
 
@@ -318,11 +427,13 @@ mod tests {
     #[test]
     fn an_endless_head_is_refused_before_its_end() {
         let limits = limits();
-        assert!(too_long(b"GET / HTTP/1.1\r\nA: ", limits.max_head_bytes, &limits).is_ok());
         let target = vec![b'a'; limits.max_uri_bytes + 40];
-        assert_eq!(too_long(&target, 1 << 20, &limits).unwrap_err().status, 414);
+        assert_eq!(end_of(&target, 0), Err(414));
         let mut head = b"GET / HTTP/1.1\r\nA: ".to_vec();
-        head.resize(limits.max_head_bytes + 1, b'a');
-        assert_eq!(too_long(&head, limits.max_head_bytes, &limits).unwrap_err().status, 431);
+        head.resize(limits.max_head_bytes, b'a');
+        assert_eq!(end_of(&head, 0), Ok(None));
+        head.push(b'a');
+        assert_eq!(end_of(&head, 0), Err(431));
+        assert_eq!(end_of(&head, limits.max_head_bytes), Err(431));
     }
 }

@@ -49,7 +49,7 @@ impl Admittance {
         by_address.get(&address).copied().unwrap_or(0)
     }
 
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
+    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
         if self.counters.connections_open.load(Ordering::Relaxed) >= self.limits.max_connections {
             return None;
         }

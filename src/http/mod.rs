@@ -14,6 +14,9 @@ pub mod blocking;
 mod connection;
 mod conversation;
 mod framing;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod head;
 mod limits;
 mod listener;
