@@ -20,6 +20,8 @@
 //! | [`observe`] | log lines, metrics, the process's own figures |
 //! | [`sigv4`] | signatures of requests, as text |
 //! | [`queue_command`] | the sub-command `queue`: an operator asks the running service |
+//! | [`systemd`] | readiness, watchdog and passed sockets, by systemd's protocols |
+//! | [`listening`] | where the service listens, and where sandboxes reach it |
 //! | [`service`] | wires them, starts and stops them in order |
 
 pub mod access;
@@ -36,6 +38,7 @@ pub mod function;
 pub mod fuzzing;
 pub mod http;
 mod json;
+pub mod listening;
 pub mod logs;
 pub mod observe;
 pub mod package;
@@ -45,3 +48,4 @@ pub mod sandbox;
 pub mod schedule;
 pub mod service;
 pub mod sigv4;
+pub mod systemd;

@@ -15,6 +15,7 @@ use lambda_runtime_api_server::config::{self, Config};
 use lambda_runtime_api_server::observe;
 use lambda_runtime_api_server::queue_command;
 use lambda_runtime_api_server::service::Service;
+use lambda_runtime_api_server::systemd::Systemd;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
@@ -50,7 +51,8 @@ fn run() -> Result<(), Failed> {
             let config = load(config.as_deref())?;
             let rust_log = std::env::var("RUST_LOG").ok();
             observe::log::init(rust_log.as_deref()).map_err(|error| usage(&error))?;
-            serve(&config)
+            let systemd = Systemd::from_environment().map_err(|error| usage(&error))?;
+            serve(&config, systemd)
         }
     }
 }
@@ -66,15 +68,17 @@ fn say(text: &str) -> Result<(), Failed> {
 }
 
 /// Runs until SIGTERM or SIGINT. A second signal hurries.
-fn serve(config: &Config) -> Result<(), Failed> {
+fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
     let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
     let mut signals = signals().map_err(|error| failed(&error))?;
     match &config.file {
         Some(file) => log::info!("{VERSION}, configuration {}", file.display()),
         None => log::info!("{VERSION}, no configuration file: defaults"),
     }
-    let service = Service::start(config).map_err(|error| failed(&error))?;
+    let service = Service::start(config, systemd.take_sockets()).map_err(|error| failed(&error))?;
+    systemd.ready(&format!("Serving on {}", service.addresses()), service.pulse());
     wait(&mut signals);
+    systemd.stopping();
     log::info!("stopping; a second signal hurries");
     let hurry = Arc::new(AtomicBool::new(false));
     let seen = hurry.clone();

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -25,6 +25,7 @@ use crate::function::registry::Registry;
 use crate::function::store::Store;
 use crate::function::store_error::StoreError;
 use crate::http::{self, Counters, Server};
+use crate::listening;
 use crate::logs::collect::Collector;
 use crate::logs::{LogError, LogLimits, LogStore};
 use crate::observe::host::Memory;
@@ -64,6 +65,8 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
+    /// A socket that does not say where it listens.
+    Socket(io::Error),
     /// The network's gateway is no address of this service.
     NotOnTheHostsNetwork(Ipv4Addr),
     Http(http::StartError),
@@ -94,6 +97,7 @@ impl fmt::Display for StartError {
                  or leave development.hot_reload_paths empty"
             ),
             StartError::Http(error) => write!(f, "{error}"),
+            StartError::Socket(error) => write!(f, "cannot use a listening socket: {error}"),
             StartError::NotOnTheHostsNetwork(gateway) => write!(
                 f,
                 "sandboxes could not reach this service: their network's gateway {gateway} is not \
@@ -144,6 +148,7 @@ impl std::error::Error for StartError {
             StartError::Http(error) => Some(error),
             StartError::Audit(error, _) => Some(error),
             StartError::Listen { source, .. }
+            | StartError::Socket(source)
             | StartError::HotReload(source)
             | StartError::Thread(source)
             | StartError::Memory(source) => Some(source),
@@ -167,11 +172,12 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn start(config: &Config) -> Result<Service, StartError> {
+    /// `passed` are sockets that listen already; where there are any, none of the configuration's
+    /// own is opened.
+    pub fn start(config: &Config, passed: Vec<TcpListener>) -> Result<Service, StartError> {
         let begun = Instant::now();
         // The port first: a second service on it fails before it touches anything.
-        let mut listeners =
-            vec![listen(SocketAddr::new(config.server.address, config.server.port))?];
+        let bound = listening::first(config, passed)?;
         let audit = Audit::open(&config.audit).map_err(|error| {
             StartError::Audit(error, config.audit.path.clone().unwrap_or_default())
         })?;
@@ -191,28 +197,8 @@ impl Service {
 
         let wanted = wanted_network(config, registry.owner());
         let network = SandboxNetwork::ensure(&engine, &wanted).map_err(StartError::Network)?;
-        let runtime_host = match config.server.address {
-            // Sandboxes cannot reach a loopback address of the host: the bridge's is added.
-            address if address.is_loopback() => {
-                let gateway = IpAddr::V4(network.gateway);
-                listeners.push(listen(SocketAddr::new(gateway, config.server.port))?);
-                gateway
-            }
-            address if address.is_unspecified() => {
-                on_the_hosts_network(network.gateway)?;
-                IpAddr::V4(network.gateway)
-            }
-            // The host's own processes are known by calling from a loopback address.
-            address => {
-                let loopback = match address {
-                    IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                    IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
-                };
-                listeners.push(listen(SocketAddr::new(loopback, config.server.port))?);
-                address
-            }
-        };
-        let runtime_api = SocketAddr::new(runtime_host, config.server.port).to_string();
+        let (listeners, runtime_api) = listening::complete(bound, network.gateway)?;
+        let runtime_api = runtime_api.to_string();
         log::info!("sandboxes reach the Runtime API at {runtime_api} on network {}", network.name);
 
         let metrics = Arc::new(Metrics::new());
@@ -340,13 +326,7 @@ impl Service {
         slots
             .run(Box::new(move |address| connections.from(address) == 0))
             .map_err(StartError::Thread)?;
-        let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
-        log::info!(
-            "serving on {} after {} ms",
-            addresses.join(" and "),
-            begun.elapsed().as_millis()
-        );
-        Ok(Service {
+        let service = Service {
             server,
             dispatcher,
             queue,
@@ -356,7 +336,30 @@ impl Service {
             collector,
             audit,
             shutdown_grace: config.execution.shutdown_grace,
-        })
+        };
+        log::info!("serving on {} after {} ms", service.addresses(), begun.elapsed().as_millis());
+        Ok(service)
+    }
+
+    /// Where it listens, for people.
+    pub fn addresses(&self) -> String {
+        let addresses = self.server.addresses().iter().map(ToString::to_string);
+        addresses.collect::<Vec<_>>().join(" and ")
+    }
+
+    /// What says, each time it is asked, what has hung since it was asked before.
+    pub fn pulse(&self) -> impl FnMut() -> Result<(), String> + Send + use<> {
+        let (workers, dispatcher) = (self.server.pulse(), self.dispatcher.clone());
+        move || {
+            let mut silent = workers.silent();
+            if !dispatcher.beat() {
+                silent.push("timekeeper (or who holds the lock of dispatch)".into());
+            }
+            match silent.is_empty() {
+                true => Ok(()),
+                false => Err(format!("no answer from {}", silent.join(", "))),
+            }
+        }
     }
 
     /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.
@@ -422,17 +425,6 @@ fn connect(config: &Config) -> Result<Engine, StartError> {
     Ok(engine)
 }
 
-/// Whether the sandboxes' gateway is an address of this host as the service sees it. It is not in
-/// a container without the host's network, where no sandbox would ever be heard of.
-fn on_the_hosts_network(gateway: Ipv4Addr) -> Result<(), StartError> {
-    match UdpSocket::bind((gateway, 0)) {
-        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-            Err(StartError::NotOnTheHostsNetwork(gateway))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn wanted_network(config: &Config, owner: &str) -> Wanted {
     Wanted {
         name: config.docker.network_name.clone(),
@@ -451,10 +443,6 @@ fn make_base_image(engine: &Engine, name: &str) {
         Ok(false) => {}
         Err(error) => log::error!("base image {name} could not be made: {error}"),
     }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).map_err(|source| StartError::Listen { address, source })
 }
 
 fn settings(config: &Config, runtime_api: String) -> Settings {

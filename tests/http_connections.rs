@@ -89,6 +89,24 @@ fn a_large_answer_from_another_thread_reaches_a_slow_reader() {
 }
 
 #[test]
+fn a_worker_that_hangs_has_no_pulse() {
+    let _alone = alone();
+    let service = serve(limits());
+    let pulse = service.server.pulse();
+    until("idle workers answer", || pulse.silent().is_empty());
+    let gate = service.seen.gate.lock().unwrap();
+    let mut client = service.client();
+    client.get("/hang");
+    until("it has come", || service.seen.count() == 1);
+    let hangs = || pulse.silent().len() == 1;
+    until("the other worker answers", hangs);
+    assert!(hangs() && hangs(), "a worker that hangs answers");
+    drop(gate);
+    assert_eq!(client.answer().status, 200);
+    until("both answer", || pulse.silent().is_empty());
+}
+
+#[test]
 fn a_panic_is_answered_500_and_the_worker_goes_on() {
     let _alone = alone();
     let service = serve(limits());

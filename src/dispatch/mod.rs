@@ -279,6 +279,13 @@ impl Dispatcher {
         self.run(|core, now| core.poll_gone(watch, now));
     }
 
+    /// Whether the timekeeper has, since this was last asked, had the lock and done what was due;
+    /// asks it to, for the next time. Who hangs with the lock makes this false, and so does a
+    /// timekeeper that has ended.
+    pub fn beat(&self) -> bool {
+        self.timekeeper.beat()
+    }
+
     pub fn is_sandbox(&self, address: IpAddr) -> bool {
         self.lock().by_address.contains_key(&address)
     }

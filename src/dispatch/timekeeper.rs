@@ -4,7 +4,7 @@
 //! that, so it costs a comparison and wakes nobody.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ struct Shared {
     base: Instant,
     /// Microseconds after `base` at which the thread wakes; `u64::MAX` for never.
     armed: AtomicU64,
+    /// A sign of life was asked for, and the thread has not done anything since.
+    asked: AtomicBool,
     lock: Mutex<bool>,
     wake: Condvar,
 }
@@ -29,6 +31,7 @@ impl Timekeeper {
             shared: Arc::new(Shared {
                 base: Instant::now(),
                 armed: AtomicU64::new(u64::MAX),
+                asked: AtomicBool::new(false),
                 lock: Mutex::new(false),
                 wake: Condvar::new(),
             }),
@@ -45,9 +48,18 @@ impl Timekeeper {
                 if !due() {
                     return;
                 }
+                shared.asked.store(false, Ordering::SeqCst);
             }
         })?;
         Ok(())
+    }
+
+    /// Whether the thread has done what was due since this was last asked; asks it to, for the
+    /// next time.
+    pub(super) fn beat(&self) -> bool {
+        let answered = !self.shared.asked.swap(true, Ordering::SeqCst);
+        self.arm(Some(Instant::now()));
+        answered
     }
 
     /// Asks for a wake-up at `at`, if none is asked for that early.
@@ -99,6 +111,23 @@ impl Shared {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+
+    #[test]
+    fn a_thread_that_hangs_has_no_pulse() {
+        let (started, running) = mpsc::channel();
+        let (release, gate) = mpsc::channel::<()>();
+        let keeper = Timekeeper::new();
+        keeper.start(move || started.send(()).is_ok() && gate.recv().is_ok()).unwrap();
+        assert!(keeper.beat(), "nobody has asked before");
+        running.recv().unwrap();
+        assert!(!keeper.beat(), "it is still at what was due");
+        release.send(()).unwrap();
+        running.recv().unwrap();
+        // What was due the first time is done, so the question was answered; this one hangs again.
+        assert!(keeper.beat());
+        assert!(!keeper.beat());
+        drop(release);
+    }
 
     #[test]
     fn an_earlier_moment_wins_and_each_is_kept() {

@@ -44,14 +44,27 @@ pub(super) struct Mailbox {
     pub(super) mail: Sender<Mail>,
     pub(super) epoll: OwnedFd,
     pub(super) wake: OwnedFd,
+    /// A sign of life was asked for, and the worker has not woken since.
+    pub(super) asked: AtomicBool,
 }
 
 impl Mailbox {
     pub(super) fn post(&self, mail: Mail) {
         // Fails only when the worker has ended; then nothing waits for the message either.
         if self.mail.send(mail).is_ok() {
-            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+            self.wake_up();
         }
+    }
+
+    /// Whether the worker has woken since this was last asked; asks it to, for the next time.
+    pub(super) fn beat(&self) -> bool {
+        let answered = !self.asked.swap(true, Ordering::SeqCst);
+        self.wake_up();
+        answered
+    }
+
+    fn wake_up(&self) {
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 }
 

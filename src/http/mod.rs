@@ -28,7 +28,7 @@ pub use connection::{Responder, WatchId};
 pub use head::Head;
 pub use limits::{Counters, Limits};
 pub use message::{Body, Request, Response};
-pub use server::{Connections, Server, StartError};
+pub use server::{Connections, Pulse, Server, StartError};
 
 use std::any::Any;
 use std::net::SocketAddr;

@@ -37,6 +37,18 @@ impl Connections {
     }
 }
 
+/// Tells whether the workers are alive.
+#[derive(Debug, Clone)]
+pub struct Pulse(Vec<Arc<Mailbox>>);
+
+impl Pulse {
+    /// Which workers have not answered since this was last asked; asks them all, for the next time.
+    pub fn silent(&self) -> Vec<String> {
+        let silent = self.0.iter().enumerate().filter(|(_, worker)| !worker.beat());
+        silent.map(|(index, _)| worker::name(index)).collect()
+    }
+}
+
 /// The threads that have not been joined yet.
 #[derive(Debug)]
 struct Threads {
@@ -98,6 +110,10 @@ impl Server {
 
     pub fn connections(&self) -> Connections {
         self.connections.clone()
+    }
+
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.workers.clone())
     }
 
     /// Closes the listening sockets. Open connections go on.

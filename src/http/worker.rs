@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ pub(super) fn start(
         mail: sender,
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        asked: AtomicBool::new(false),
     });
     epoll::add(&mailbox.epoll, &mailbox.wake, EventData::new_u64(WAKE), EventFlags::IN)?;
     let worker = Worker {
@@ -56,9 +57,13 @@ pub(super) fn start(
         scratch: Vec::with_capacity(READ_BYTES),
         stopping: None,
     };
-    let thread =
-        thread::Builder::new().name(format!("http-{index}")).spawn(move || worker.run())?;
+    let thread = thread::Builder::new().name(name(index)).spawn(move || worker.run())?;
     Ok((mailbox, thread))
+}
+
+/// What the thread of a worker is called.
+pub(super) fn name(index: usize) -> String {
+    format!("http-{index}")
 }
 
 struct Worker {
@@ -121,6 +126,7 @@ impl Worker {
     fn take_mail(&mut self, now: Instant) {
         let mut count = [0u8; 8];
         let _ = rustix::io::read(&self.mailbox.wake, &mut count);
+        self.mailbox.asked.store(false, Ordering::SeqCst);
         while let Ok(mail) = self.mail.try_recv() {
             match mail {
                 Mail::Accepted(socket, peer, permit) => self.open(socket, peer, permit, now),

@@ -33,6 +33,8 @@ pub struct Seen {
     /// Tokens of pending bodies that are alive now, and that ever were.
     pub pending: Arc<AtomicUsize>,
     pub pending_ever: AtomicUsize,
+    /// Who holds this keeps the workers that handle `/hang`.
+    pub gate: Mutex<()>,
 }
 
 impl Seen {
@@ -89,6 +91,10 @@ impl Handler for TestHandler {
             }
             "/panic" => panic!("expected by a test"),
             "/drop" => drop(responder),
+            "/hang" => {
+                drop(self.0.gate.lock().unwrap());
+                responder.send(Response::new(200));
+            }
             "/none" => drop(responder.send(Response::new(204).body(b"never sent".to_vec()))),
             "/large" => {
                 let length: usize = head.query.unwrap().parse().unwrap();

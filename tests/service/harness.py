@@ -127,14 +127,16 @@ class Service:
 
     # The process.
 
-    def start(self, **variables):
+    def start(self, through=(), pass_fds=(), **variables):
+        """`through` is a command that becomes the service, for who has to prepare its process."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary(), "--config", self.config_path],
+                [*through, binary(), "--config", self.config_path],
                 stdout=log,
                 stderr=log,
                 env=environment(**variables),
                 cwd=self.directory,
+                pass_fds=pass_fds,
             )
         wait_for(self.answers, START_DEADLINE_S, f"the service is healthy; its log:\n{self.log()}")
         self.owner = self.http("GET", "/status").json()["owner"]

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -161,6 +162,7 @@ impl Shared {
             mail: sender,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
             wake: rustix::event::eventfd(0, EventfdFlags::NONBLOCK).unwrap(),
+            asked: AtomicBool::new(false),
         });
         Shared { mailbox, mail, limits: Arc::new(limits()), counters: Arc::default() }
     }
