@@ -248,3 +248,114 @@ fn print(out: &mut dyn Write, text: &str) -> Result<(), Failed> {
     writeln!(out, "{}", text.trim_end())
         .map_err(|error| (EXIT_FAILURE, format!("cannot write to standard output: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::four_days;
+
+    /// A directory with an audit log, gone afterwards.
+    struct Temporary(PathBuf);
+
+    impl Temporary {
+        fn new(name: &str) -> Temporary {
+            let name = format!("lambda-audit-{}-{name}", std::process::id());
+            let directory = Temporary(std::env::temp_dir().join(name));
+            fs::create_dir(&directory.0).unwrap();
+            for (name, bytes) in four_days() {
+                fs::write(directory.0.join(name), bytes).unwrap();
+            }
+            directory
+        }
+
+        fn files(&self) -> Vec<PathBuf> {
+            files(std::slice::from_ref(&self.0)).unwrap().0
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The exit code and what was printed.
+    fn run_with(arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> (u8, String) {
+        let mut all = vec![OsString::from("verify")];
+        all.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
+        let mut out = Vec::new();
+        let code = run(&all, &mut out).err().map_or(0, |(code, _)| code);
+        (code, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_directory_is_one_chain_from_its_first_line_on() {
+        let directory = Temporary::new("whole");
+        fs::write(directory.0.join("notes.txt"), "not ours").unwrap();
+        let (code, told) = run_with(&[&directory.0]);
+        assert_eq!(code, 0, "{told}");
+        assert!(told.contains("4 files, 19 lines"), "{told}");
+        let files = directory.files();
+        // Without a file in the middle.
+        fs::rename(&files[2], directory.0.join("elsewhere")).unwrap();
+        let (code, told) = run_with(&[&directory.0]);
+        assert_eq!(code, 1);
+        assert!(told.contains("audit-2026-11-26.jsonl:1: 5 lines are missing"), "{told}");
+        assert!(told.contains("follows audit-2026-11-25.jsonl, which is not there"), "{told}");
+        fs::rename(directory.0.join("elsewhere"), &files[2]).unwrap();
+        // Without the first one, which is told, and can be said.
+        fs::remove_file(&files[0]).unwrap();
+        let (code, told) = run_with(&[&directory.0]);
+        assert_eq!(code, 1);
+        let seal = told.split("(seal ").nth(1).unwrap().split(')').next().unwrap().to_owned();
+        assert_eq!(run_with(&[&directory.0, &"--after", &seal]).0, 0);
+        assert_eq!(run_with(&[&directory.0, &"--after", &"0".repeat(64)]).0, 1);
+        // Files by name say so and are whole.
+        let (code, told) = run_with(&[&files[2], &files[1]]);
+        assert_eq!(code, 0, "{told}");
+        assert!(told.contains("follows audit-2026-11-23.jsonl, seal"), "{told}");
+    }
+
+    #[test]
+    fn a_line_without_an_end_takes_no_memory_and_is_found() {
+        let directory = Temporary::new("long");
+        let file = directory.files().remove(3);
+        let mut bytes = fs::read(&file).unwrap();
+        bytes.extend(std::iter::repeat_n(b'x', 5 << 20));
+        fs::write(&file, &bytes).unwrap();
+        let (code, told) = run_with(&[&directory.0]);
+        assert_eq!(code, 1);
+        assert!(told.contains("audit-2026-11-26.jsonl:4: is no line of an audit log"), "{told}");
+        // A file of such lines does not fill the screen.
+        fs::write(&file, b"x\n".repeat(100_000)).unwrap();
+        let (code, told) = run_with(&[&directory.0]);
+        assert_eq!((code, told.lines().count() < 110), (1, true));
+    }
+
+    #[test]
+    fn a_command_line_without_sense_is_refused() {
+        let code = |arguments: &[&str]| {
+            let all: Vec<OsString> = arguments.iter().map(OsString::from).collect();
+            run(&all, &mut Vec::new()).err().map_or(0, |(code, _)| code)
+        };
+        assert_eq!(code(&["--help"]), 0);
+        let hash = "0".repeat(64);
+        for bad in [
+            &[][..],
+            &["list"],
+            &["verify"],
+            &["verify", "/x", "--expect"],
+            &["verify", "/x", "--expect", &hash[1..]],
+            &["verify", "/x", "--after", &hash, "--after", &hash],
+            &["verify", "/x", "--bogus"],
+            &["verify", "/x", "--key-file", "/nonexistent/key"],
+            &["verify", "/nonexistent/file"],
+            &["verify", "/tmp", "/tmp"],
+        ] {
+            assert_eq!(code(bad), 2, "{bad:?}");
+        }
+        for code in [0, EXIT_FAILURE, EXIT_USAGE] {
+            assert!(HELP.contains(&format!("\n  {code}  ")));
+        }
+    }
+}

@@ -10,7 +10,7 @@
 //! in its fields. Pure: nothing here knows files.
 
 use std::fmt::Write;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -64,10 +64,12 @@ impl Hash {
 impl std::fmt::Display for Hash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        self.0.iter().try_for_each(|byte| {
-            f.write_char(char::from(DIGITS[usize::from(byte >> 4)]))?;
-            f.write_char(char::from(DIGITS[usize::from(byte & 15)]))
-        })
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -124,7 +126,7 @@ impl Head {
     pub const NONE: Head = Head { n: 0, hash: Hash::NONE };
 }
 
-/// Members of a line between its `event` and its `previous`, as text.
+/// Members of a line between its `event` and its `previous`, as text that grows.
 #[derive(Debug, Default)]
 pub struct Fields(pub String);
 
@@ -141,12 +143,25 @@ impl Fields {
         self
     }
 
-    /// A value that is an object.
-    pub fn object(mut self, name: &str, value: &Fields) -> Fields {
+    /// A value that is an object; it has at least one member.
+    pub fn object(mut self, name: &str, members: impl FnOnce(Fields) -> Fields) -> Fields {
         self.push(name);
-        self.0.push('{');
-        self.0.push_str(value.0.strip_prefix(',').unwrap_or_default());
-        self.0.push('}');
+        let begin = self.0.len();
+        let mut whole = members(self);
+        whole.0.replace_range(begin..=begin, "{"); // instead of the comma
+        whole.0.push('}');
+        whole
+    }
+
+    pub fn hash(mut self, name: &str, value: Hash) -> Fields {
+        self.push(name);
+        let _ = write!(self.0, "\"{value}\"");
+        self
+    }
+
+    /// Members that were made before.
+    pub fn all(mut self, made: &Fields) -> Fields {
+        self.0.push_str(&made.0);
         self
     }
 
@@ -163,6 +178,12 @@ const TEXT_CHARS_MAX: usize = 512;
 /// A text in quotes, bounded, in printable ASCII: nothing in it can end the line or reach a terminal.
 fn quote(out: &mut String, text: &str) {
     out.push('"');
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    if text.len() <= TEXT_CHARS_MAX && text.bytes().all(plain) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut characters = text.chars();
     for character in characters.by_ref().take(TEXT_CHARS_MAX) {
         match character {
@@ -182,19 +203,40 @@ fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends a line, which becomes the head.
+/// A point in time as text; what is the same for a second is made once.
+#[derive(Debug, Default)]
+pub struct Stamps {
+    second: u64,
+    text: String,
+}
+
+impl Stamps {
+    fn push(&mut self, out: &mut String, at: SystemTime) {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.second != since.as_secs() || self.text.is_empty() {
+            self.second = since.as_secs();
+            self.text = time::rfc3339_millis(at);
+            self.text.truncate("2026-11-27T10:45:30.".len());
+        }
+        let _ = write!(out, "{}{:03}Z", self.text, since.subsec_millis());
+    }
+}
+
+/// Appends a line with the members that `fields` appends, and makes it the head.
 pub fn append(
     out: &mut String,
     binding: &Binding,
-    head: &mut Head,
+    (head, stamps): (&mut Head, &mut Stamps),
     at: SystemTime,
     event: &str,
-    fields: &Fields,
+    fields: impl FnOnce(Fields) -> Fields,
 ) {
     let begin = out.len();
     head.n += 1;
-    let _ = write!(out, "{N}{}{TIME}{}{EVENT}{event}\"", head.n, time::rfc3339_millis(at));
-    out.push_str(&fields.0);
+    let _ = write!(out, "{N}{}{TIME}", head.n); // writing to a String cannot fail
+    stamps.push(out, at);
+    let _ = write!(out, "{EVENT}{event}\"");
+    *out = fields(Fields(std::mem::take(out))).0;
     let _ = write!(out, "{PREVIOUS}{}\"", head.hash);
     head.hash = binding.hash(&out.as_bytes()[begin..]);
     let _ = writeln!(out, "{}{}{END}", &HASH[1..], head.hash);
@@ -255,21 +297,22 @@ fn split_hash(bytes: &[u8]) -> Option<(&[u8], Hash)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     fn written(binding: &Binding, fields: Fields) -> (String, Head) {
         let mut head = Head { n: 6, hash: Hash([7; 32]) };
         let mut out = String::new();
         let at = UNIX_EPOCH + Duration::from_millis(1_795_424_571_123);
-        append(&mut out, binding, &mut head, at, "call", &fields);
+        let at_end = (&mut head, &mut Stamps::default());
+        append(&mut out, binding, at_end, at, "call", |line| line.all(&fields));
         (out, head)
     }
 
     #[test]
     fn what_is_written_is_json_and_read_again() {
-        let who = Fields::default().text("peer", "127.0.0.1");
         let fields = Fields::default().text("action", "a\"\\b").number("status", 201);
-        let (text, head) = written(&Binding::Plain, fields.object("who", &who));
+        let (text, head) =
+            written(&Binding::Plain, fields.object("who", |who| who.text("peer", "127.0.0.1")));
         let line = text.strip_suffix('\n').unwrap();
         let read = Line::read(line.as_bytes()).unwrap();
         assert_eq!((read.n, read.event, read.previous), (7, "call", Hash([7; 32])));

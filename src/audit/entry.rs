@@ -24,8 +24,8 @@ pub struct Who {
 }
 
 impl Who {
-    fn fields(&self) -> Fields {
-        let fields = Fields::default().text("kind", self.kind);
+    fn fields(&self, fields: Fields) -> Fields {
+        let fields = fields.text("kind", self.kind);
         let fields = fields.text("peer", &self.peer.to_string());
         match &self.key {
             Some(key) => fields.text("key", key),
@@ -134,29 +134,35 @@ impl What {
 
     /// Lets go of a payload by hashing it here and now.
     pub(super) fn released(self) -> What {
-        let (event, fields) = self.fields();
-        What::Told(event, fields)
+        What::Told(self.event(), self.fields(Fields::default()))
     }
 
-    pub(super) fn fields(self) -> (&'static str, Fields) {
+    pub(super) fn event(&self) -> &'static str {
         match self {
-            What::Told(event, fields) => (event, fields),
-            What::Payload(event, fields, payload) => (event, hashed(fields, &payload)),
-            What::Invocation(invocation) => ("invocation", invocation.fields()),
+            What::Told(event, _) | What::Payload(event, ..) => event,
+            What::Invocation(_) => "invocation",
+        }
+    }
+
+    pub(super) fn fields(&self, line: Fields) -> Fields {
+        match self {
+            What::Told(_, fields) => line.all(fields),
+            What::Payload(_, fields, payload) => hashed(line.all(fields), payload),
+            What::Invocation(invocation) => invocation.fields(line),
         }
     }
 }
 
 impl Invocation {
-    fn fields(&self) -> Fields {
+    fn fields(&self, line: Fields) -> Fields {
         let event = &self.event;
-        let mut fields = ids(&event.id, &event.invoked_arn);
+        let mut fields = ids(line, &event.id, &event.invoked_arn);
         if let Some(target) = &self.target {
             fields = fields.text("version", &target.version);
         }
         fields = fields.text("source", event.source.name());
         if let Source::Synchronous(who) = &event.source {
-            fields = fields.object("who", &who.fields());
+            fields = fields.object("who", |fields| who.fields(fields));
         }
         match &self.container {
             Some(name) if !name.is_empty() => fields = fields.text("sandbox", name),
@@ -164,8 +170,8 @@ impl Invocation {
             Some(_) => fields = fields.text("sandbox", "(local)"),
             None => {}
         }
-        let ms = format_args!("{:.3}", self.duration.as_secs_f64() * 1000.0).to_string();
-        fields = fields.text("outcome", self.outcome).number("ms", ms);
+        let (ms, us) = (self.duration.as_millis(), self.duration.subsec_micros() % 1000);
+        fields = fields.text("outcome", self.outcome).number("ms", format_args!("{ms}.{us:03}"));
         if let Some(bytes) = self.answer_bytes {
             fields = fields.number("answer_bytes", bytes);
         }
@@ -173,20 +179,21 @@ impl Invocation {
     }
 }
 
-fn ids(id: &Uuid, arn: &str) -> Fields {
+fn ids(line: Fields, id: &Uuid, arn: &str) -> Fields {
     let mut buffer = Uuid::encode_buffer();
     let id: &str = id.hyphenated().encode_lower(&mut buffer);
-    Fields::default().text("id", id).text("function", arn)
+    line.text("id", id).text("function", arn)
 }
 
 fn hashed(fields: Fields, payload: &[u8]) -> Fields {
     let fields = fields.number("payload_bytes", payload.len());
-    fields.text("payload_sha256", &Hash::of(payload).to_string())
+    fields.hash("payload_sha256", Hash::of(payload))
 }
 
 /// An event that is in the queue.
 pub(super) fn accepted(id: &Uuid, arn: &str, who: &Who, payload: Body) -> What {
-    What::Payload("accepted", ids(id, arn).object("who", &who.fields()), payload)
+    let fields = ids(Fields::default(), id, arn);
+    What::Payload("accepted", fields.object("who", |fields| who.fields(fields)), payload)
 }
 
 /// A call that was carried out, or tried.
@@ -200,7 +207,7 @@ pub(super) fn call(
 ) -> What {
     let fields = Fields::default().text("action", action).text("region", region);
     let fields = fields.text("resource", resource);
-    let fields = fields.object("who", &who.fields()).number("status", status);
+    let fields = fields.object("who", |fields| who.fields(fields)).number("status", status);
     What::Told("call", error.into_iter().fold(fields, |fields, error| fields.text("error", error)))
 }
 
@@ -213,7 +220,7 @@ pub(super) fn refused(
     error: Option<&str>,
 ) -> What {
     let fields = Fields::default().text("method", method).text("path", path);
-    let fields = fields.object("who", &who.fields()).number("status", status);
+    let fields = fields.object("who", |fields| who.fields(fields)).number("status", status);
     let fields = error.into_iter().fold(fields, |fields, error| fields.text("error", error));
     What::Told("refused", fields)
 }

@@ -20,7 +20,7 @@ mod entry;
 mod files;
 mod flood;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod verify;
 mod writer;
 

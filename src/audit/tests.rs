@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::chain::{self, Binding, Fields, Hash, Head, Line};
+use super::chain::{self, Binding, Fields, Hash, Head, Line, Stamps};
 use super::entry::{self, Entry, What};
 use super::verify::{Ending, Verifier};
 use super::writer::Writer;
@@ -137,6 +137,11 @@ fn life(binding: Binding) -> World {
     world
 }
 
+/// The files of four days, for others.
+pub(crate) fn four_days() -> Vec<(String, Vec<u8>)> {
+    life(Binding::Plain).files()
+}
+
 #[test]
 fn days_are_sealed_and_the_chain_goes_on_over_files() {
     let world = life(Binding::Plain);
@@ -259,7 +264,9 @@ fn a_forged_end_is_found() {
     let forged = |event: &str, fields: Fields, from: Head| {
         let mut text = String::new();
         let mut at = from;
-        chain::append(&mut text, &Binding::Plain, &mut at, UNIX_EPOCH, event, &fields);
+        let end = (&mut at, &mut Stamps::default());
+        let fields = |line: Fields| line.all(&fields);
+        chain::append(&mut text, &Binding::Plain, end, UNIX_EPOCH, event, fields);
         let mut all = files.clone();
         all[0].1.extend_from_slice(text.as_bytes());
         wrongs(&all, &[], None).0
@@ -447,6 +454,21 @@ fn a_day_that_ends_on_a_full_disk_is_sealed_later() {
         let files = world.files();
         assert_eq!(files.len(), 2);
         assert_eq!(wrongs(&files, &[], None), (vec![], Ending::Closed), "{limit}");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_removes_or_cuts_is_noticed_at_once() {
+    let deeds: [fn(&Disk); 2] = [
+        |disk| disk.remove("audit-2026-11-23.jsonl").unwrap(),
+        |disk| disk.open("audit-2026-11-23.jsonl").unwrap().set_len(9).unwrap(),
+    ];
+    for deed in deeds {
+        let mut world = World::new(Binding::Plain);
+        world.call("f");
+        deed(&world.disk);
+        let error = world.writer().sync().unwrap_err().to_string();
+        assert!(error.contains("somebody else"), "{error}");
     }
 }
 

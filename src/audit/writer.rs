@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender};
 
-use super::chain::{self, Binding, Fields, Head};
+use super::chain::{self, Binding, Fields, Head, Stamps};
 use super::entry::Entry;
 use super::files::{self, AuditError, Day, End, Open};
 use super::{Shared, lock};
@@ -44,6 +44,7 @@ pub(super) struct Writer {
     inbox: Receiver<Entry>,
     shared: Arc<Shared>,
     head: Head,
+    stamps: Stamps,
     file: Option<Open>,
     /// The file before the present one.
     after: Option<(String, Day)>,
@@ -78,6 +79,7 @@ impl Writer {
             inbox,
             shared,
             head,
+            stamps: Stamps::default(),
             file,
             after: after.map(|(day, name)| (name, day)),
             text: String::new(),
@@ -87,9 +89,7 @@ impl Writer {
         writer.turn()?;
         if unclean {
             let (bytes, fields) = match cut {
-                Some((bytes, hash)) => {
-                    (bytes, Fields::default().text("cut_sha256", &hash.to_string()))
-                }
+                Some((bytes, hash)) => (bytes, Fields::default().hash("cut_sha256", hash)),
                 None => (0, Fields::default()),
             };
             log::warn!("the audit log was not closed; {bytes} bytes of a torn line were cut off");
@@ -161,10 +161,8 @@ impl Writer {
         let entries: Vec<Entry> = self.inbox.try_iter().take(BATCH).collect();
         let count = entries.len();
         for Entry { at, what } in entries {
-            let held = what.held();
-            let (event, fields) = what.fields();
-            self.line_of(at, event, &fields);
-            self.shared.held.fetch_sub(held, Ordering::AcqRel);
+            self.line_of(at, what.event(), |line| what.fields(line));
+            self.shared.held.fetch_sub(what.held(), Ordering::AcqRel);
         }
         let floods = lock(&self.shared.floods).take(Instant::now());
         for (address, calls) in floods {
@@ -259,11 +257,12 @@ impl Writer {
     }
 
     fn line(&mut self, event: &str, fields: &Fields) {
-        self.line_of((self.clock)(), event, fields);
+        self.line_of((self.clock)(), event, |line| line.all(fields));
     }
 
-    fn line_of(&mut self, at: SystemTime, event: &str, fields: &Fields) {
-        chain::append(&mut self.text, &self.binding, &mut self.head, at, event, fields);
+    fn line_of(&mut self, at: SystemTime, event: &str, fields: impl FnOnce(Fields) -> Fields) {
+        let end = (&mut self.head, &mut self.stamps);
+        chain::append(&mut self.text, &self.binding, end, at, event, fields);
         if let Some(file) = &mut self.file {
             file.lines += 1;
         }
@@ -282,9 +281,15 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    pub(super) fn sync(&mut self) -> io::Result<()> {
         if let Some(file) = self.file.as_ref().filter(|_| self.unsynced) {
             file.blob.sync()?;
+            // A removed file takes lines as before, and nobody will ever see them.
+            let there = self.storage.open(&file.name).and_then(|blob| blob.len());
+            if there.ok() != Some(file.len) {
+                let what = format!("{} was removed, cut or written by somebody else", file.name);
+                return Err(io::Error::other(what));
+            }
         }
         (self.unsynced, self.synced) = (false, Instant::now());
         Ok(())
