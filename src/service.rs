@@ -252,9 +252,7 @@ impl Service {
         let collector = Collector::start(engine.clone(), Arc::new(logs.clone()), pool.clone())
             .map_err(StartError::Thread)?;
         dispatcher.set_journal(Arc::new(collector.clone()));
-        if audit.is_on() {
-            dispatcher.set_witness(Arc::new(audit.clone()));
-        }
+        audit.watch(&dispatcher);
         let launcher = Launcher::start(
             engine.clone(),
             dispatcher.clone(),

@@ -78,21 +78,22 @@ pub(super) struct Invocation {
     target: Option<Arc<Target>>,
     container: Option<Arc<str>>,
     duration: Duration,
-    outcome: &'static str,
+    /// None of one that is under way.
+    outcome: Option<&'static str>,
     answer_bytes: Option<usize>,
 }
 
 impl What {
-    pub(super) fn invocation(outcome: &Outcome, report: &Report) -> What {
+    pub(super) fn invocation(outcome: Option<&Outcome>, report: &Report) -> What {
         What::Invocation(Box::new(Invocation {
             event: report.event.clone(),
             target: report.target.clone(),
             container: report.container.clone(),
             duration: report.duration,
-            outcome: name(outcome),
+            outcome: outcome.map(name),
             answer_bytes: match outcome {
-                Outcome::Response(body) | Outcome::FunctionError(body) => Some(body.len()),
-                Outcome::Failed(_) | Outcome::Refused(_) => None,
+                Some(Outcome::Response(body) | Outcome::FunctionError(body)) => Some(body.len()),
+                Some(Outcome::Failed(_) | Outcome::Refused(_)) | None => None,
             },
         }))
     }
@@ -133,28 +134,30 @@ impl What {
     }
 
     /// Lets go of a payload by hashing it here and now.
-    pub(super) fn released(self) -> What {
-        What::Told(self.event(), self.fields(Fields::default()))
+    pub(super) fn released(self, max_hashed: usize) -> What {
+        What::Told(self.event(), self.fields(Fields::default(), max_hashed))
     }
 
     pub(super) fn event(&self) -> &'static str {
         match self {
             What::Told(event, _) | What::Payload(event, ..) => event,
+            What::Invocation(one) if one.outcome.is_none() => "under-way",
             What::Invocation(_) => "invocation",
         }
     }
 
-    pub(super) fn fields(&self, line: Fields) -> Fields {
+    /// The line's members. A payload has its hash up to this length.
+    pub(super) fn fields(&self, line: Fields, max_hashed: usize) -> Fields {
         match self {
             What::Told(_, fields) => line.all(fields),
-            What::Payload(_, fields, payload) => hashed(line.all(fields), payload),
-            What::Invocation(invocation) => invocation.fields(line),
+            What::Payload(_, fields, payload) => hashed(line.all(fields), payload, max_hashed),
+            What::Invocation(invocation) => invocation.fields(line, max_hashed),
         }
     }
 }
 
 impl Invocation {
-    fn fields(&self, line: Fields) -> Fields {
+    fn fields(&self, line: Fields, max_hashed: usize) -> Fields {
         let event = &self.event;
         let mut fields = ids(line, &event.id, &event.invoked_arn);
         if let Some(target) = &self.target {
@@ -171,11 +174,14 @@ impl Invocation {
             None => {}
         }
         let (ms, us) = (self.duration.as_millis(), self.duration.subsec_micros() % 1000);
-        fields = fields.text("outcome", self.outcome).number("ms", format_args!("{ms}.{us:03}"));
+        if let Some(outcome) = self.outcome {
+            fields = fields.text("outcome", outcome);
+        }
+        fields = fields.number("ms", format_args!("{ms}.{us:03}"));
         if let Some(bytes) = self.answer_bytes {
             fields = fields.number("answer_bytes", bytes);
         }
-        hashed(fields, &event.payload)
+        hashed(fields, &event.payload, max_hashed)
     }
 }
 
@@ -185,8 +191,11 @@ fn ids(line: Fields, id: &Uuid, arn: &str) -> Fields {
     line.text("id", id).text("function", arn)
 }
 
-fn hashed(fields: Fields, payload: &[u8]) -> Fields {
+fn hashed(fields: Fields, payload: &[u8], max_hashed: usize) -> Fields {
     let fields = fields.number("payload_bytes", payload.len());
+    if payload.len() > max_hashed {
+        return fields;
+    }
     fields.hash("payload_sha256", Hash::of(payload))
 }
 

@@ -27,7 +27,7 @@ mod writer;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +42,7 @@ use self::flood::Floods;
 use self::writer::{Stop, Writer};
 use crate::asynchronous::storage::Folder;
 use crate::config;
-use crate::dispatch::{Outcome, Report, SandboxChange, Witness};
+use crate::dispatch::{Dispatcher, Outcome, Report, SandboxChange, Witness};
 use crate::http::Body;
 
 /// What may wait to be written. From half of it on nothing more is accepted: the rest is for what was
@@ -66,6 +66,10 @@ struct Shared {
     /// Bytes of payloads that wait for their hashes.
     held: AtomicUsize,
     lines: AtomicU64,
+    /// Whom to ask what takes long.
+    dispatcher: OnceLock<Weak<Dispatcher>>,
+    /// The largest payload that has its hash in its line.
+    max_hashed: usize,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,7 @@ impl Audit {
         };
         let (inbox, told) = crossbeam_channel::bounded(WAITING);
         let (stop, stopped) = crossbeam_channel::bounded(1);
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { max_hashed: config.max_hashed_bytes, ..Shared::default() });
         let start = Fields::default()
             .text("version", env!("CARGO_PKG_VERSION"))
             .number("pid", std::process::id());
@@ -105,6 +109,14 @@ impl Audit {
         builder.spawn(move || writer.run(&stopped))?;
         let refuse = config.on_failure == config::OnFailure::Refuse;
         Ok(Audit(Some(Arc::new(On { inbox, stop, shared, refuse, _lock: lock }))))
+    }
+
+    /// Has dispatch tell this log what happens, and be asked what takes long.
+    pub fn watch(&self, dispatcher: &Arc<Dispatcher>) {
+        if let Some(on) = &self.0 {
+            dispatcher.set_witness(Arc::new(self.clone()));
+            let _ = on.shared.dispatcher.set(Arc::downgrade(dispatcher));
+        }
     }
 
     /// Whether one more call or invocation may be accepted: it can be accounted for.
@@ -174,7 +186,7 @@ impl Audit {
 impl Witness for Audit {
     fn concluded(&self, outcome: &Outcome, report: &Report) {
         if let Some(on) = &self.0 {
-            on.tell(What::invocation(outcome, report));
+            on.tell(What::invocation(Some(outcome), report));
         }
     }
 
@@ -193,7 +205,7 @@ impl On {
         let what = match shared.held.fetch_add(held, Ordering::AcqRel) {
             before if held > 0 && before + held > HELD_BYTES => {
                 shared.held.fetch_sub(held, Ordering::AcqRel);
-                what.released()
+                what.released(shared.max_hashed)
             }
             _ => what,
         };

@@ -7,14 +7,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender};
 
 use super::chain::{self, Binding, Fields, Head, Stamps};
-use super::entry::Entry;
+use super::entry::{Entry, What};
 use super::files::{self, AuditError, Day, End, Open};
 use super::{Shared, lock};
 use crate::asynchronous::storage::Storage;
@@ -27,6 +27,8 @@ const QUIET_ROUNDS: u32 = 100;
 const BATCH: usize = 1024;
 /// From one sync of a file that has grown to the next.
 const SYNC: Duration = Duration::from_secs(1);
+/// What takes longer has a line before it has ended.
+const LONG: Duration = Duration::from_secs(1);
 /// From a write that failed to the next try.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,7 @@ pub(super) struct Writer {
     text: String,
     unsynced: bool,
     synced: Instant,
+    asked: Instant,
 }
 
 impl fmt::Debug for Writer {
@@ -85,6 +88,7 @@ impl Writer {
             text: String::new(),
             unsynced: false,
             synced: Instant::now(),
+            asked: Instant::now(),
         };
         writer.turn()?;
         if unclean {
@@ -161,7 +165,8 @@ impl Writer {
         let entries: Vec<Entry> = self.inbox.try_iter().take(BATCH).collect();
         let count = entries.len();
         for Entry { at, what } in entries {
-            self.line_of(at, what.event(), |line| what.fields(line));
+            let max_hashed = self.shared.max_hashed;
+            self.line_of(at, what.event(), |line| what.fields(line, max_hashed));
             self.shared.held.fetch_sub(what.held(), Ordering::AcqRel);
         }
         let floods = lock(&self.shared.floods).take(Instant::now());
@@ -170,11 +175,26 @@ impl Writer {
             let fields = Fields::default().text("peer", &address).number("calls", calls);
             self.line("refused-more", &fields);
         }
+        self.ask();
         self.flush()?;
         if self.unsynced && self.synced.elapsed() >= SYNC {
             self.sync()?;
         }
         Ok(count)
+    }
+
+    /// What takes long has a line already, so that a service that is killed leaves word of it.
+    fn ask(&mut self) {
+        if self.asked.elapsed() < LONG {
+            return;
+        }
+        self.asked = Instant::now();
+        let dispatcher = self.shared.dispatcher.get().and_then(Weak::upgrade);
+        for report in dispatcher.iter().flat_map(|one| one.long_running(LONG)) {
+            let what = What::invocation(None, &report);
+            let max_hashed = self.shared.max_hashed;
+            self.line(what.event(), &what.fields(Fields::default(), max_hashed));
+        }
     }
 
     /// The last line, if it can be written. How it went.

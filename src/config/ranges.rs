@@ -92,6 +92,9 @@ ranges! {
     MAX_SCHEDULES = "schedules.max_schedules": 10000, 1..=1000000;
     /// Of one schedule, where all are caught up. A day has 1,440 minutes.
     MAX_MISSED_RUNS = "schedules.max_missed_runs": 60, 1..=1440;
+
+    /// No payload is larger.
+    MAX_HASHED_KB = "audit.max_hashed_kb": 6144, 0..=6144;
 }
 
 /// More event loops than this only take turns: one carries tens of thousands of requests a second.

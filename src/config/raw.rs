@@ -72,7 +72,7 @@ sections! {
         max_queued_events, max_queue_mb, max_deliveries, retry_delay_ms, dead_letters,
         max_dead_letters_mb, webhook_url, webhook_secret_file,
     }
-    audit: RawAudit { path, key_file, on_failure }
+    audit: RawAudit { path, key_file, on_failure, max_hashed_kb }
     schedules: RawSchedules { max_schedules, missed_runs, max_missed_runs }
     aws: RawAws {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,

@@ -257,6 +257,8 @@ pub(super) struct Running {
     pub(super) unread: bool,
     /// Another one has ended like this.
     pub(super) given_back: bool,
+    /// It was told of as one that takes long.
+    pub(super) told: bool,
 }
 
 #[cfg(test)]

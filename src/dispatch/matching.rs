@@ -105,6 +105,7 @@ impl Core {
             answering: false,
             unread: false,
             given_back,
+            told: false,
         });
         if matches!(sandbox.origin, Origin::Local(_)) {
             self.local_running.insert(event.id, id);

@@ -31,7 +31,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
@@ -430,6 +430,11 @@ impl Dispatcher {
     /// Ends everything that is left.
     pub fn end_all(&self) {
         self.run(|core, now| core.end_all(now));
+    }
+
+    /// Invocations that a sandbox has had for so long and that have no outcome, each told once.
+    pub fn long_running(&self, least: Duration) -> Vec<Report> {
+        self.lock().long_running(least, Instant::now())
     }
 
     pub fn snapshot(&self) -> Snapshot {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::core::{Core, Origin, SandboxId};
+use super::invocation::Report;
 use crate::sandbox::state::State;
 
 /// Dispatch at one moment.
@@ -97,6 +98,28 @@ impl Core {
             pools,
             sandboxes,
         }
+    }
+
+    /// Invocations that were given to a sandbox so long ago and have no outcome; each once.
+    pub(super) fn long_running(&mut self, least: Duration, now: Instant) -> Vec<Report> {
+        let mut found = Vec::new();
+        for (&id, sandbox) in &mut self.sandboxes {
+            let Some(running) = &mut sandbox.running else { continue };
+            let duration = now.saturating_duration_since(running.given);
+            if duration < least || std::mem::replace(&mut running.told, true) {
+                continue;
+            }
+            found.push(Report {
+                event: running.event.clone(),
+                duration,
+                started: Some(running.given_at),
+                init: running.init,
+                sandbox: Some(id),
+                target: Some(sandbox.target.clone()),
+                container: Some(sandbox.name.clone()),
+            });
+        }
+        found
     }
 
     pub(super) fn provisioned(&self, key: &str) -> Option<ProvisionView> {

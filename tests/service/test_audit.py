@@ -1,10 +1,12 @@
 """The audit log: a line for each call, invocation and sandbox, whole after crashes, and what `audit verify` finds."""
 
 import hashlib
+import http.client
 import json
 import os
 import shutil
 import subprocess
+import threading
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -270,6 +272,36 @@ def test_a_killed_service_goes_on_with_the_chain(audited, serve, name):
     assert found[-1]["event"] == "stop"
     assert f"head {found[-1]['hash']}" in service.log(), "from where it can be kept elsewhere"
     verify(service.audit, "--expect", found[-1]["hash"])
+
+
+def test_what_was_under_way_when_the_service_was_killed_is_known(audited, serve, name):
+    service = audited()
+    hold = threading.Event()
+    function = serve(service, name, lambda taken: hold.wait(30) and b"{}", runtimes=1)
+    call = wire.InBackground(service.invoke, name, {"a": "b"})
+    under_way = told(service.audit, "under-way", function=f"{ARN}:{name}")
+    assert len(under_way) == 1 and under_way[0]["who"] == LOOPBACK
+    assert under_way[0]["payload_sha256"] == sha256(b'{"a": "b"}')
+    service.kill()
+    hold.set()
+    with pytest.raises((OSError, http.client.HTTPException)):
+        call.result()
+    function.close()
+    service.start()
+    assert service.stop() == 0
+    assert not [line for line in lines(service.audit) if line["event"] == "invocation"]
+    assert [line["event"] for line in lines(service.audit)].count("under-way") == 1
+    verify(service.audit)
+
+
+def test_a_large_payload_may_go_without_its_hash(audited, serve, name):
+    service = audited(max_hashed_kb=1)
+    serve(service, name)
+    ids = [wire.invoke(service.port, name, json.dumps("x" * size).encode()) for size in (1022, 1023)]
+    small, large = (told(service.audit, "invocation", id=answer.headers["x-amzn-requestid"])[0] for answer in ids)
+    assert (small["payload_bytes"], large["payload_bytes"]) == (1024, 1025)
+    assert small["payload_sha256"] == sha256(json.dumps("x" * 1022).encode())
+    assert "payload_sha256" not in large
 
 
 def test_each_change_is_found_with_its_file_and_line(audited, serve, name, tmp_path):

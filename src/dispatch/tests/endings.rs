@@ -57,6 +57,22 @@ fn a_witness_is_told_of_each_sandboxs_life_and_not_of_its_invocations() {
 }
 
 #[test]
+fn an_invocation_that_takes_long_is_told_of_once() {
+    let (mut world, f) = (World::new(4), target("f", 1));
+    let (sandbox, id, _) = busy(&mut world, &f);
+    let told = |world: &mut World| world.step(|core, now, _| core.long_running(s(1), now));
+    world.pass(ms(999));
+    assert!(told(&mut world).is_empty());
+    world.pass(ms(1));
+    let [report] = &told(&mut world)[..] else { panic!("not once") };
+    assert_eq!((report.event.id, report.duration), (id, s(1)));
+    assert!(report.container.is_some() && report.target.is_some());
+    assert!(told(&mut world).is_empty());
+    answer(&mut world, &sandbox, id);
+    assert!(told(&mut world).is_empty());
+}
+
+#[test]
 fn an_answer_at_the_last_moment_leaves_time_to_come_back() {
     let (mut world, f) = (World::new(4), target("f", 1));
     let (sandbox, id, _) = busy(&mut world, &f);
