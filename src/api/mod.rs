@@ -256,13 +256,15 @@ impl Api {
             Route::Next | Route::Package(_) | Route::Queue(_) => 0,
             Route::Health | Route::Status | Route::Metrics => 0,
             Route::InitError if self.is_unknown(peer) => UNKNOWN_INIT_ERROR_BYTES,
-            Route::Response(_) | Route::Error(_) if self.is_unknown(peer) => {
-                // It has asked for no event, so it owes no answer.
-                let message = "Invalid request ID";
-                let refusal = answer::runtime_error(400, "InvalidRequestID", message);
-                return Admission::Refuse(refusal);
-            }
-            Route::Response(_) | Route::Error(_) | Route::InitError => runtime::RESPONSE_BYTES,
+            Route::InitError => match self.may_fail_init(peer) {
+                Ok(()) => runtime::RESPONSE_BYTES,
+                Err(refusal) => return Admission::Refuse(refusal),
+            },
+            // What is no answer to an invocation of its own is not read.
+            Route::Response(id) | Route::Error(id) => match self.may_answer(head, id) {
+                Ok(()) => runtime::RESPONSE_BYTES,
+                Err(refusal) => return Admission::Refuse(refusal),
+            },
             Route::InvokeAsync(_) => EVENT_BYTES,
             Route::Invoke(_) if events::is_event(head) => EVENT_BYTES,
             Route::Invoke(_) => invoke::REQUEST_BYTES,

@@ -153,9 +153,23 @@ impl Api {
 
     /// `POST /runtime/invocation/{id}/error`.
     pub(super) fn invocation_error(&self, id: &str, request: Request<'_>, responder: Responder) {
+        // Before its JSON is read, which takes time: only one of each invocation's is.
+        if let Err(response) = self.may_answer(&request.head, id) {
+            responder.send(self.refused(&request.head, response));
+            return;
+        }
         let body = without_cause(&request);
-        log_error_type(&request.head, id);
-        responder.send(self.answer(&request.head, id, Outcome::FunctionError(body)));
+        let response = self.answer(&request.head, id, Outcome::FunctionError(body));
+        if response.status() == 202 {
+            log_error_type(error_type(&request.head), id);
+        }
+        responder.send(response);
+    }
+
+    /// Whether an answer to this invocation would be taken from this caller; else what it is told.
+    pub(super) fn may_answer(&self, head: &Head<'_>, id: &str) -> Result<(), Response> {
+        let id = Uuid::try_parse(id).map_err(|_| AnswerError::InvalidRequestId);
+        id.and_then(|id| self.dispatcher.may_answer(answerer(head), id)).map_err(refused)
     }
 
     fn answer(&self, head: &Head<'_>, id: &str, outcome: Outcome) -> Response {
@@ -169,13 +183,26 @@ impl Api {
         }
     }
 
+    /// The same of an init error. A process of the host may always try.
+    pub(super) fn may_fail_init(&self, peer: IpAddr) -> Result<(), Response> {
+        match Peer::of(peer) {
+            Peer::Remote(address) if !self.dispatcher.is_initializing(address) => {
+                Err(refused(AnswerError::InvalidState))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// `POST /runtime/init/error`.
     pub(super) fn init_error(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
         let body = without_cause(&request);
-        log_error_type(&request.head, "init");
+        let kind = error_type(&request.head);
         let peer = request.head.peer.ip();
         let told = move |api: &Api, result: Result<(), AnswerError>| match result {
-            Ok(()) => accepted(),
+            Ok(()) => {
+                log_error_type(kind, "init");
+                accepted()
+            }
             Err(error) => api.refused_at(peer, INIT_ERROR, refused(error)),
         };
         match Peer::of(peer) {
@@ -268,9 +295,14 @@ fn without_cause(request: &Request<'_>) -> Body {
 }
 
 /// `Lambda-Runtime-Function-Error-Type` classifies an error for the operator; callers do not see it.
-fn log_error_type(head: &Head<'_>, id: &str) {
-    if let Some(kind) = head.header_str("lambda-runtime-function-error-type") {
-        let kind: String = kind.chars().take(256).collect();
+fn error_type(head: &Head<'_>) -> Option<String> {
+    let kind = head.header_str("lambda-runtime-function-error-type")?;
+    Some(kind.chars().take(256).collect())
+}
+
+/// Of an error that was taken: others, which cost a function nothing, would fill the log.
+fn log_error_type(kind: Option<String>, id: &str) {
+    if let Some(kind) = kind {
         log::info!("{id}: the function reports {kind:?}");
     }
 }

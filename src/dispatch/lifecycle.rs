@@ -123,6 +123,11 @@ impl Core {
         Some(id)
     }
 
+    pub(super) fn is_initializing(&self, address: IpAddr) -> bool {
+        let sandbox = self.by_address.get(&address).and_then(|id| self.sandboxes.get(id));
+        sandbox.is_some_and(|sandbox| sandbox.state.is_initializing())
+    }
+
     /// The runtime at `address` says that it could not initialize.
     pub(super) fn init_error(
         &mut self,
@@ -130,10 +135,10 @@ impl Core {
         error: Body,
         now: Instant,
     ) -> Result<(), AnswerError> {
-        let id = *self.by_address.get(&address).ok_or(AnswerError::InvalidState)?;
-        if !self.sandboxes.get(&id).is_some_and(|sandbox| sandbox.state.is_initializing()) {
+        if !self.is_initializing(address) {
             return Err(AnswerError::InvalidState);
         }
+        let id = *self.by_address.get(&address).ok_or(AnswerError::InvalidState)?;
         self.end(id, EndReason::InitFailed, Some(Outcome::FunctionError(error)), now);
         Ok(())
     }

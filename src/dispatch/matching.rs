@@ -266,7 +266,7 @@ impl Core {
     }
 
     /// Finds the sandbox that runs `id`, for an answer to it.
-    fn running(&self, runtime: Runtime, id: Uuid) -> Result<SandboxId, AnswerError> {
+    pub(super) fn running(&self, runtime: Runtime, id: Uuid) -> Result<SandboxId, AnswerError> {
         let found = self.find(runtime, id)?;
         let sandbox = self.sandboxes.get(&found).ok_or(AnswerError::InvalidRequestId)?;
         match &sandbox.running {

@@ -249,6 +249,11 @@ impl Dispatcher {
         self.run(|core, now| core.answer(answerer.into(), request, outcome, now, SystemTime::now()))
     }
 
+    /// Whether an answer to this invocation would be taken from this caller now.
+    pub fn may_answer(&self, answerer: Answerer, request: Uuid) -> Result<(), AnswerError> {
+        self.lock().running(answerer.into(), request).map(drop)
+    }
+
     /// The body of an answer begins to arrive. What is returned tells of its end when dropped.
     pub fn answer_begins(
         self: &Arc<Self>,
@@ -284,6 +289,11 @@ impl Dispatcher {
     /// timekeeper that has ended.
     pub fn beat(&self) -> bool {
         self.timekeeper.beat()
+    }
+
+    /// Whether the sandbox at this address has not asked for an event yet.
+    pub fn is_initializing(&self, address: IpAddr) -> bool {
+        self.lock().is_initializing(address)
     }
 
     pub fn is_sandbox(&self, address: IpAddr) -> bool {

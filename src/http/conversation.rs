@@ -67,7 +67,7 @@ pub(super) struct Conversation {
     head_only: bool,
     /// The client's last byte was read.
     drained: bool,
-    _permit: Permit,
+    permit: Permit,
 }
 
 enum Stage {
@@ -112,7 +112,7 @@ impl Conversation {
             lingered: 0,
             head_only: false,
             drained: false,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -298,7 +298,8 @@ impl Conversation {
             self.since = context.now; // the head's deadline runs from its first byte
         }
         self.seen = data.len();
-        let held = self.held.get_or_insert_with(|| Charge::new(&context.counters.buffered_bytes));
+        let (total, own) = (&context.counters.buffered_bytes, &self.permit.buffered_bytes);
+        let held = self.held.get_or_insert_with(|| Charge::new(total, own.clone()));
         if held.grow_to(data.len(), context.limits.max_buffered_bytes) {
             return 0;
         }
@@ -335,7 +336,8 @@ impl Conversation {
                 }
             },
         };
-        let mut charge = Charge::new(&context.counters.buffered_bytes);
+        let own = self.permit.buffered_bytes.clone();
+        let mut charge = Charge::new(&context.counters.buffered_bytes, own);
         if let Decoder::Length(length) = decoder
             && let Some(body) = data[end..].get(..length)
         {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::SocketFlags;
 
 use super::connection::{Mail, Mailbox};
-use super::limits::{Counters, Limits};
+use super::limits::{Counters, LEAST_CONNECTIONS, Limits, is_fair};
 
 /// How long the listener waits after an accept that failed for want of something.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -28,7 +28,14 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: applicat
 pub(super) struct Admittance {
     limits: Arc<Limits>,
     counters: Arc<Counters>,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, Holdings>>,
+}
+
+/// What one address has, while it has a connection.
+#[derive(Debug, Default)]
+struct Holdings {
+    connections: usize,
+    buffered_bytes: Arc<AtomicUsize>,
 }
 
 /// The right to be connected, given back when dropped.
@@ -36,6 +43,8 @@ pub(super) struct Admittance {
 pub(super) struct Permit {
     admittance: Arc<Admittance>,
     address: IpAddr,
+    /// Bytes that are held of this address; none where it may have all that there are.
+    pub(super) buffered_bytes: Option<Arc<AtomicUsize>>,
 }
 
 impl Admittance {
@@ -46,21 +55,26 @@ impl Admittance {
     /// How many connections there are from an address.
     pub(super) fn connections_from(&self, address: IpAddr) -> usize {
         let by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        by_address.get(&address).copied().unwrap_or(0)
+        by_address.get(&address).map_or(0, |holdings| holdings.connections)
     }
 
     pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Permit> {
-        if self.counters.connections_open.load(Ordering::Relaxed) >= self.limits.max_connections {
+        let Limits { max_connections, max_connections_per_address, .. } = *self.limits;
+        let total = self.counters.connections_open.load(Ordering::Relaxed) + 1;
+        if total > max_connections {
             return None;
         }
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_address.entry(address).or_insert(0);
-        if *count >= self.limits.max_connections_per_address {
+        let holdings = by_address.entry(address).or_default();
+        let own = holdings.connections + 1;
+        let fair = address.is_loopback() || is_fair(own, total, max_connections, LEAST_CONNECTIONS);
+        if own > max_connections_per_address || !fair {
             return None;
         }
-        *count += 1;
+        holdings.connections = own;
         self.counters.connections_open.fetch_add(1, Ordering::Relaxed);
-        Some(Permit { admittance: self.clone(), address })
+        let buffered_bytes = (!address.is_loopback()).then(|| holdings.buffered_bytes.clone());
+        Some(Permit { admittance: self.clone(), address, buffered_bytes })
     }
 }
 
@@ -69,9 +83,9 @@ impl Drop for Permit {
         let admittance = &self.admittance;
         admittance.counters.connections_open.fetch_sub(1, Ordering::Relaxed);
         let mut by_address = admittance.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(holdings) = by_address.get_mut(&self.address) {
+            holdings.connections -= 1;
+            if holdings.connections == 0 {
                 by_address.remove(&self.address);
             }
         }
@@ -156,5 +170,35 @@ impl Deal {
         Counters::add(&self.admittance.counters.connections_accepted);
         self.workers[self.next].post(Mail::Accepted(socket, peer, permit));
         self.next = (self.next + 1) % self.workers.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::limits::tests_support::limits;
+
+    #[test]
+    fn addresses_have_shares_and_loopback_what_is_left() {
+        let limits = Limits { max_connections: 100, max_connections_per_address: 30, ..limits() };
+        let admittance = Admittance::new(Arc::new(limits), Arc::new(Counters::default()));
+        let mut permits = Vec::new();
+        let mut take_all = |address: IpAddr| {
+            let before = permits.len();
+            permits.extend(std::iter::from_fn(|| admittance.admit(address)));
+            permits.len() - before
+        };
+        let taken: Vec<usize> = (1..=6).map(|n| take_all([172, 30, 0, n].into())).collect();
+        assert_eq!(taken, [20, 16, 12, 10, 8, 6]);
+        assert_eq!(take_all([127, 0, 0, 1].into()), 28);
+        assert_eq!(take_all([172, 30, 0, 7].into()), 0, "there is none at all");
+        assert!(
+            permits
+                .iter()
+                .all(|permit| { permit.buffered_bytes.is_none() == permit.address.is_loopback() })
+        );
+        permits.clear();
+        assert!(admittance.by_address.lock().unwrap().is_empty());
+        assert_eq!(admittance.counters.connections_open.load(Ordering::Relaxed), 0);
     }
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import docker_cli
+import hostile
 from harness import ROOT, Service
 
 STATIC_TARGET = "x86_64-unknown-linux-gnu"
@@ -36,6 +37,13 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for service in item.session.stash.get(SERVICES, []):
             report.sections.append((f"log of {service.name}", service.log()[-8000:]))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if hostile.REPORT:
+        terminalreporter.section("what neighbours of hostile functions met with")
+        for line in hostile.REPORT:
+            terminalreporter.write_line(line)
 
 
 SERVICES = pytest.StashKey[list]()
@@ -65,11 +73,11 @@ def build_function():
     return target / STATIC_TARGET / "release" / "bootstrap"
 
 
-def build_image(tag, dockerfile, bootstrap, *arguments):
-    """An image from a Dockerfile whose context holds the one program only."""
+def build_image(tag, dockerfile, bootstrap, *arguments, name=None):
+    """An image from a Dockerfile whose context holds the one program only, under its own name or this one."""
     with tempfile.TemporaryDirectory() as context:
         shutil.copy(dockerfile, Path(context) / "Dockerfile")
-        shutil.copy(bootstrap, context)
+        shutil.copy(bootstrap, Path(context) / (name or Path(bootstrap).name))
         docker_cli.docker("build", "--quiet", "--tag", tag, *arguments, context, timeout=120)
     return tag
 
@@ -78,6 +86,13 @@ def build_image(tag, dockerfile, bootstrap, *arguments):
 def image(run_id):
     """The image of the test function (tests/functions/rust)."""
     return build_image(f"{run_id}-function:latest", ROOT / "tests/functions/rust/Dockerfile", build_function())
+
+
+@pytest.fixture(scope="session")
+def hostile_image(run_id):
+    """The image of the function that attacks, whose program is built beside the other one's."""
+    program = build_function().with_name("hostile")
+    return build_image(f"{run_id}-hostile:latest", ROOT / "tests/functions/rust/Dockerfile", program, name="bootstrap")
 
 
 def running(run_id, request):
