@@ -2,11 +2,12 @@
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lambda_runtime_api_server::access::{self, keys::Keys};
 use lambda_runtime_api_server::audit_command;
 use lambda_runtime_api_server::config::arguments::{
     self, Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, HELP, VERSION,
@@ -16,7 +17,7 @@ use lambda_runtime_api_server::observe;
 use lambda_runtime_api_server::queue_command;
 use lambda_runtime_api_server::service::Service;
 use lambda_runtime_api_server::systemd::Systemd;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
     match run() {
@@ -36,6 +37,7 @@ fn run() -> Result<(), Failed> {
     match arguments::parse(std::env::args_os().skip(1)).map_err(|error| usage(&error))? {
         Command::Help => say(HELP),
         Command::Version => say(VERSION),
+        Command::PrintAccess => say(&access::table()),
         Command::Queue(arguments) => queue_command::run(&arguments, &mut std::io::stdout()),
         Command::Audit(arguments) => audit_command::run(&arguments, &mut std::io::stdout()),
         Command::CheckConfig { config } => {
@@ -70,20 +72,23 @@ fn say(text: &str) -> Result<(), Failed> {
 /// Runs until SIGTERM or SIGINT. A second signal hurries.
 fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
     let failed = |error: &dyn std::fmt::Display| (EXIT_FAILURE, error.to_string());
-    let mut signals = signals().map_err(|error| failed(&error))?;
+    let mut ends = signals(&[SIGTERM, SIGINT]).map_err(|error| failed(&error))?;
+    // From here on SIGHUP does not end the program.
+    let hangups = signals(&[SIGHUP]).map_err(|error| failed(&error))?;
     match &config.file {
         Some(file) => log::info!("{VERSION}, configuration {}", file.display()),
         None => log::info!("{VERSION}, no configuration file: defaults"),
     }
     let service = Service::start(config, systemd.take_sockets()).map_err(|error| failed(&error))?;
+    reload_keys(hangups, service.keys(), config.file.clone());
     systemd.ready(&format!("Serving on {}", service.addresses()), service.pulse());
-    wait(&mut signals);
+    wait(&mut ends);
     systemd.stopping();
     log::info!("stopping; a second signal hurries");
     let hurry = Arc::new(AtomicBool::new(false));
     let seen = hurry.clone();
     let watcher = std::thread::Builder::new().name("signals".into()).spawn(move || {
-        wait(&mut signals);
+        wait(&mut ends);
         seen.store(true, Ordering::Release);
     });
     if let Err(error) = watcher {
@@ -94,20 +99,43 @@ fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
     Ok(())
 }
 
-/// A stream that becomes readable at each signal.
-fn signals() -> std::io::Result<UnixStream> {
+/// Reads the section `[auth]` with its files again at each SIGHUP. What cannot be read changes nothing.
+fn reload_keys(mut hangups: UnixStream, keys: Arc<Keys>, file: Option<PathBuf>) {
+    let reload = move || {
+        while wait(&mut hangups) {
+            match load(file.as_deref()) {
+                Ok(config) => {
+                    let (count, roles) = (config.auth.keys.len(), config.auth.roles.len());
+                    keys.replace(config.auth);
+                    log::info!("SIGHUP: {count} access keys and {roles} roles are valid now");
+                }
+                Err((_, message)) => {
+                    log::error!("SIGHUP: access keys and roles stay as they were: {message}");
+                }
+            }
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("reload".into()).spawn(reload) {
+        log::warn!("SIGHUP will not be heard: {error}");
+    }
+}
+
+/// A stream that becomes readable at each of these signals.
+fn signals(of: &[i32]) -> std::io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT] {
+    for &signal in of {
         signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
     }
     Ok(read)
 }
 
-fn wait(signals: &mut UnixStream) {
+/// Waits for a signal; false when there will be none.
+fn wait(signals: &mut UnixStream) -> bool {
     let mut byte = [0u8];
     while let Err(error) = std::io::Read::read_exact(signals, &mut byte) {
         if error.kind() != std::io::ErrorKind::Interrupted {
-            return;
+            return false;
         }
     }
+    true
 }

@@ -257,7 +257,8 @@ impl Service {
     ) -> Result<Box<RawValue>, Failed> {
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", encode_part(value))).collect();
-        let url = format!("{}{path}?{}", self.url, query.join("&"));
+        let query_text = query.join("&");
+        let url = format!("{}{path}?{query_text}", self.url);
         let failed =
             |error: ureq::Error| (EXIT_FAILURE, format!("cannot ask {}: {error}", self.url));
         let answer = match method {

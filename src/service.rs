@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::access::keys::Keys;
 use crate::api::{Api, Parts, Settings};
 use crate::asynchronous::{Queue, QueueError};
 use crate::audit::{Audit, AuditError};
@@ -169,6 +170,7 @@ pub struct Service {
     collector: Collector,
     audit: Audit,
     shutdown_grace: Duration,
+    keys: Arc<Keys>,
 }
 
 impl Service {
@@ -176,6 +178,7 @@ impl Service {
     /// own is opened.
     pub fn start(config: &Config, passed: Vec<TcpListener>) -> Result<Service, StartError> {
         let begun = Instant::now();
+        let keys = Arc::new(Keys::new(config.auth.clone()));
         // The port first: a second service on it fails before it touches anything.
         let bound = listening::first(config, passed)?;
         let audit = Audit::open(&config.audit).map_err(|error| {
@@ -257,7 +260,7 @@ impl Service {
             engine.clone(),
             dispatcher.clone(),
             (builder.clone(), hot_reload, collector.clone()),
-            common,
+            (common, keys.clone()),
             home,
             slots.clone(),
             Threads {
@@ -299,6 +302,7 @@ impl Service {
             files,
             logs,
             directories,
+            keys: keys.clone(),
             s3: S3::new(&config.aws),
             dispatcher: dispatcher.clone(),
             queue: queue.clone(),
@@ -334,6 +338,7 @@ impl Service {
             collector,
             audit,
             shutdown_grace: config.execution.shutdown_grace,
+            keys,
         };
         log::info!("serving on {} after {} ms", service.addresses(), begun.elapsed().as_millis());
         Ok(service)
@@ -358,6 +363,11 @@ impl Service {
                 false => Err(format!("no answer from {}", silent.join(", "))),
             }
         }
+    }
+
+    /// The keys and roles of the configuration, for who reads them again.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.clone()
     }
 
     /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.

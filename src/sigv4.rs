@@ -155,6 +155,14 @@ pub fn timestamp(time: SystemTime) -> String {
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
 }
 
+/// Whether two secrets are the same, found out in a time that tells nothing of either.
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
+    let key = [0; 32];
+    let tag = keyed(&key, one.as_bytes());
+    Hmac::<Sha256>::new_from_slice(&key)
+        .is_ok_and(|mac| mac.chain_update(other.as_bytes()).verify_slice(&tag).is_ok())
+}
+
 fn signing_key(scope: &Scope<'_>, secret: &str) -> [u8; 32] {
     let date = keyed(format!("AWS4{secret}").as_bytes(), scope.date().as_bytes());
     let region = keyed(&date, scope.region.as_bytes());

@@ -134,6 +134,41 @@ pub fn is_signed(head: &Head<'_>) -> bool {
         })
 }
 
+/// The key id that a request names, right or wrong.
+pub fn key_id<'a>(head: &Head<'a>) -> Option<Cow<'a, str>> {
+    let credential = claimed_credential(head)?;
+    match credential {
+        Cow::Borrowed(text) => text.split('/').next().map(Cow::Borrowed),
+        Cow::Owned(text) => text.split('/').next().map(|id| Cow::Owned(id.to_owned())),
+    }
+}
+
+/// The region that a request says it was signed for, right or wrong: also one that nobody checks is
+/// meant for that region.
+pub fn region<'a>(head: &Head<'a>) -> Option<&'a str> {
+    let region = match head.header_str("authorization") {
+        Some(header) => header.split_once("Credential=")?.1.split(',').next()?.split('/').nth(2)?,
+        None => {
+            // A region has nothing to encode; the slashes around it have.
+            let value = query_credential(head.query?)?;
+            value.split(['/', '%']).map(|part| part.trim_start_matches("2F")).nth(2)?
+        }
+    };
+    is_region(region).then_some(region)
+}
+
+fn query_credential(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("X-Amz-Credential="))
+}
+
+fn claimed_credential<'a>(head: &Head<'a>) -> Option<Cow<'a, str>> {
+    if let Some(header) = head.header_str("authorization") {
+        let rest = header.split_once("Credential=")?.1;
+        return rest.split(',').next().map(Cow::Borrowed);
+    }
+    percent_decode_str(query_credential(head.query?)?).decode_utf8().ok()
+}
+
 /// The parts of a signature, as its sender claims them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim<'a> {
@@ -170,6 +205,14 @@ impl<'a> Claim<'a> {
         let value = |name: &str| {
             pairs.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone())
         };
+        // Who reads the query elsewhere reads the same of it.
+        let own = |(name, _): &&Pair<'_>| name.starts_with("X-Amz-");
+        let named: Vec<&Cow<'_, str>> = pairs.iter().filter(own).map(|(name, _)| name).collect();
+        let plain = named.iter().all(|name| matches!(name, Cow::Borrowed(_)));
+        let twice = (1..named.len()).any(|index| named[..index].contains(&named[index]));
+        if twice || !plain {
+            return incomplete("A parameter of the signature is there twice, or encoded.");
+        }
         let (parts, timestamp, token, expires) = match (message.header("authorization"), presigned)
         {
             (Some(_), true) => {

@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
 use super::error::AwsError;
 use super::{Api, answer, query};
-use crate::access::{Peer, Surface};
+use crate::access::{Peer, Surface, signature};
 use crate::audit::{Audit, Who};
 use crate::http::{Head, Response};
 
@@ -28,21 +29,32 @@ const NAMES: [&str; 7] = [
 
 impl Api {
     pub(super) fn who(&self, head: &Head<'_>) -> Who {
-        self.who_at(head.peer.ip())
+        let who = self.who_at(head.peer.ip());
+        if who.kind == "loopback" {
+            return who;
+        }
+        // Whoever is asked about has been authorized: the key that it claims is its own.
+        let key = signature::key_id(head).map(Arc::from);
+        let kind = if key.is_some() { "signed" } else { who.kind };
+        Who { kind, key, ..who }
     }
 
     fn who_at(&self, peer: IpAddr) -> Who {
-        let kind = match Peer::of(peer) {
+        let kind = match self.peer(peer) {
             Peer::Loopback => "loopback",
             Peer::Remote(address) if self.dispatcher.is_sandbox(address) => "sandbox",
             Peer::Remote(_) => "stranger",
+            Peer::Proxy => "proxy",
         };
         Who { peer, kind, key: None }
     }
 
     /// What is answered while a call could not be accounted for.
     pub(super) fn unaccountable(&self, surface: Surface) -> Option<Response> {
-        let audited = !matches!(surface, Surface::Health | Surface::Observe | Surface::Runtime);
+        let audited = !matches!(
+            surface,
+            Surface::Health | Surface::Status | Surface::Metrics | Surface::Runtime
+        );
         if !audited || self.audit.accepts() {
             return None;
         }

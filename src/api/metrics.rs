@@ -22,7 +22,7 @@ const BOUNDS_US: [u64; 16] = [
 impl Api {
     pub(super) fn metrics(self: &Arc<Self>, responder: Responder) {
         let api = self.clone();
-        self.block(Surface::Observe, responder, move |responder| {
+        self.block(Surface::Metrics, responder, move |responder| {
             let text = api.metrics_text();
             let response = Response::new(200).header("Content-Type", CONTENT_TYPE);
             responder.send(response.body(text.into_bytes()));

@@ -8,6 +8,7 @@
 mod aliases;
 mod answer;
 mod audited;
+mod authorize;
 mod code_from_s3;
 mod configuration;
 mod control;
@@ -25,6 +26,7 @@ mod metrics;
 mod new_code;
 mod observe;
 mod paging;
+mod permissions;
 mod query;
 mod queue;
 mod route;
@@ -46,14 +48,15 @@ use self::error::AwsError;
 use self::functions::Context;
 use self::route::{Route, Routed};
 use self::targets::Targets;
-use crate::access::{self, Peer, Surface, Verdict};
+use crate::access::keys::Keys;
+use crate::access::{Peer, Surface, signature};
 use crate::asynchronous::{EVENT_BYTES, Queue};
 use crate::audit::Audit;
 use crate::config::Runtimes;
 use crate::dispatch::Dispatcher;
 use crate::docker::Engine;
 use crate::function::model::Architecture;
-use crate::function::name::{Place, is_region};
+use crate::function::name::Place;
 use crate::function::registry::Registry;
 use crate::http::blocking::Pool;
 use crate::http::{Admission, Counters, Handler, Head, Request, Responder, Response, WatchId};
@@ -106,6 +109,7 @@ pub struct Parts {
     pub files: Files,
     pub logs: LogStore,
     pub directories: Directories,
+    pub keys: Arc<Keys>,
     pub s3: S3,
     pub dispatcher: Arc<Dispatcher>,
     pub queue: Arc<Queue>,
@@ -129,6 +133,7 @@ pub struct Api {
     files: Files,
     logs: LogStore,
     directories: Directories,
+    keys: Arc<Keys>,
     s3: S3,
     dispatcher: Arc<Dispatcher>,
     queue: Arc<Queue>,
@@ -165,6 +170,7 @@ impl Api {
             files: parts.files,
             logs: parts.logs,
             directories: parts.directories,
+            keys: parts.keys,
             s3: parts.s3,
             dispatcher: parts.dispatcher,
             queue: parts.queue,
@@ -218,7 +224,7 @@ impl Api {
 
     /// The region of a request: that of its signature's scope, else the configured one.
     fn region<'a>(&'a self, head: &Head<'a>) -> &'a str {
-        signed_region(head).unwrap_or(&self.settings.region)
+        signature::region(head).unwrap_or(&self.settings.region)
     }
 
     fn context<'a>(&'a self, region: &'a str) -> Context<'a> {
@@ -232,21 +238,9 @@ impl Api {
         }
     }
 
-    /// Whether this caller may ask for this; the refusal if not.
-    fn check_access(&self, peer: IpAddr, surface: Surface) -> Result<(), Response> {
-        match access::verdict(Peer::of(peer), surface) {
-            Verdict::Allowed | Verdict::IfSandbox => Ok(()),
-            Verdict::Denied => {
-                log::debug!("{peer} was denied {surface:?}");
-                let denied = AwsError::new(403, "AccessDeniedException", access::DENIED);
-                Err(answer::error(surface, &denied))
-            }
-        }
-    }
-
     fn admit_route(&self, route: Route<'_>, head: &Head<'_>) -> Admission {
         let peer = head.peer.ip();
-        if let Err(denied) = self.check_access(peer, route.surface()) {
+        if let Err(denied) = self.check_access(head, route.surface()) {
             return Admission::Refuse(denied);
         }
         if let Some(refusal) = self.unaccountable(route.surface()) {
@@ -276,18 +270,46 @@ impl Api {
         Admission::Accept { max_body_bytes }
     }
 
+    /// Carries out a request whose caller may ask for it.
+    fn route(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
+        let head = request.head;
+        let Some(route) = Route::found(&head) else { return };
+        match route {
+            Route::Next => self.next(&head, responder),
+            Route::Response(id) => self.response(id, request, responder),
+            Route::Error(id) => self.invocation_error(id, request, responder),
+            Route::InitError => self.init_error(request, responder),
+            Route::Invoke(name) => self.invoke(name, request, responder),
+            Route::InvokeAsync(name) => self.invoke_async(name, request, responder),
+            Route::Queue(call) => self.queue_call(call, &head, responder),
+            Route::Control(operation) => self.control(operation, request, responder),
+            Route::Logs => self.logs(request, responder),
+            Route::Scheduler(operation) => self.scheduler(operation, request, responder),
+            Route::Package(digest) => {
+                let ticket = self.ticket(&head, "packages", "Get");
+                self.package(digest, ticket, responder);
+            }
+            Route::NewPackage(digest) => {
+                let ticket = self.ticket(&head, "packages", "Put");
+                self.new_package(digest, request.body, ticket, responder);
+            }
+            Route::Health => self.health(responder),
+            Route::Status => self.status(responder),
+            Route::Metrics => self.metrics(responder),
+        }
+    }
+
     fn admit_any(&self, head: &Head<'_>) -> Admission {
-        let peer = head.peer.ip();
         match Route::of(head.method, head.path) {
             Routed::Found(route) => self.admit_route(route, head),
             // Who may not call a surface is not told what is there.
             Routed::WrongMethod(surface, allowed) => Admission::Refuse(
-                self.check_access(peer, surface)
+                self.check_access(head, surface)
                     .err()
                     .unwrap_or_else(|| answer::method_not_allowed(surface, &allowed)),
             ),
             Routed::NotFound(surface) => Admission::Refuse(
-                self.check_access(peer, surface)
+                self.check_access(head, surface)
                     .err()
                     .unwrap_or_else(|| answer::not_found(surface)),
             ),
@@ -329,7 +351,7 @@ impl Api {
 
     /// Whether nothing is known of this remote address.
     fn is_unknown(&self, peer: IpAddr) -> bool {
-        Peer::of(peer) != Peer::Loopback && !self.dispatcher.is_sandbox(peer)
+        self.peer(peer) != Peer::Loopback && !self.dispatcher.is_sandbox(peer)
     }
 }
 
@@ -343,31 +365,8 @@ impl Handler for Api {
 
     fn handle(&self, request: Request<'_>, responder: Responder) {
         let Some(this) = self.this.get().and_then(Weak::upgrade) else { return };
-        let head = request.head;
-        let Routed::Found(route) = Route::of(head.method, head.path) else { return };
-        match route {
-            Route::Next => this.next(&head, responder),
-            Route::Response(id) => this.response(id, request, responder),
-            Route::Error(id) => this.invocation_error(id, request, responder),
-            Route::InitError => this.init_error(request, responder),
-            Route::Invoke(name) => this.invoke(name, request, responder),
-            Route::InvokeAsync(name) => this.invoke_async(name, request, responder),
-            Route::Queue(call) => this.queue_call(call, &head, responder),
-            Route::Control(operation) => this.control(operation, request, responder),
-            Route::Logs => this.logs(request, responder),
-            Route::Scheduler(operation) => this.scheduler(operation, request, responder),
-            Route::Package(digest) => {
-                let ticket = this.ticket(&head, "packages", "Get");
-                this.package(digest, ticket, responder);
-            }
-            Route::NewPackage(digest) => {
-                let ticket = this.ticket(&head, "packages", "Put");
-                this.new_package(digest, request.body, ticket, responder);
-            }
-            Route::Health => this.health(responder),
-            Route::Status => this.status(responder),
-            Route::Metrics => this.metrics(responder),
-        }
+        let Some(route) = Route::found(&request.head) else { return };
+        this.authorize(route.surface(), request, responder);
     }
 
     fn body_too_large(&self, head: &Head<'_>) -> Response {
@@ -383,7 +382,7 @@ impl Handler for Api {
 
     fn max_head_bytes(&self, peer: SocketAddr) -> usize {
         let trusted =
-            Peer::of(peer.ip()) == Peer::Loopback || self.dispatcher.is_sandbox(peer.ip());
+            self.peer(peer.ip()) == Peer::Loopback || self.dispatcher.is_sandbox(peer.ip());
         if trusted { self.settings.max_sandbox_head_bytes } else { 0 }
     }
 
@@ -424,13 +423,4 @@ impl fmt::Debug for Parts {
 
 fn too_large(surface: Surface, error_type: &'static str, message: &str) -> Response {
     answer::error(surface, &AwsError::new(413, error_type, message))
-}
-
-/// The region in a SigV4 credential scope: `Credential=KEY/20261123/eu-west-1/lambda/aws4_request`.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-signing-elements.html>
-fn signed_region<'a>(head: &Head<'a>) -> Option<&'a str> {
-    let authorization = head.header_str("authorization")?;
-    let scope = authorization.split_once("Credential=")?.1;
-    let region = scope.split(',').next()?.split('/').nth(2)?;
-    is_region(region).then_some(region)
 }

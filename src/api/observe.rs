@@ -48,7 +48,7 @@ impl Api {
 
     pub(super) fn status(self: &Arc<Self>, responder: Responder) {
         let api = self.clone();
-        self.block(Surface::Observe, responder, move |responder| {
+        self.block(Surface::Status, responder, move |responder| {
             responder.send(Response::json(200, api.status_body().to_string()));
         });
     }

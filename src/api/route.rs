@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::control::{self, Operation};
 use super::scheduler;
 use crate::access::Surface;
+use crate::http::Head;
 
 /// An operation of one of the surfaces. Names in paths are as sent: percent-encoded.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,14 @@ const INVOKE_PREFIX: &str = "/2015-03-31/functions/";
 const INVOKE_ASYNC_PREFIX: &str = "/2014-11-13/functions/";
 
 impl<'a> Route<'a> {
+    /// The operation that a request is, if it is any.
+    pub(super) fn found(head: &Head<'a>) -> Option<Route<'a>> {
+        match Route::of(head.method, head.path) {
+            Routed::Found(route) => Some(route),
+            Routed::WrongMethod(..) | Routed::NotFound(_) => None,
+        }
+    }
+
     pub(super) fn of(method: &str, path: &'a str) -> Routed<'a> {
         let bare = path.strip_prefix(RUNTIME_VERSION).unwrap_or(path);
         if let Some(rest) = bare.strip_prefix("/runtime/") {
@@ -125,7 +134,8 @@ impl<'a> Route<'a> {
             Route::Scheduler(_) => Surface::Scheduler,
             Route::Control(_) | Route::Package(_) | Route::NewPackage(_) => Surface::Control,
             Route::Health => Surface::Health,
-            Route::Status | Route::Metrics => Surface::Observe,
+            Route::Status => Surface::Status,
+            Route::Metrics => Surface::Metrics,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Poll for NextPoll {
 impl Api {
     /// `GET /runtime/invocation/next`.
     pub(super) fn next(self: &Arc<Self>, head: &Head<'_>, responder: Responder) {
-        match Peer::of(head.peer.ip()) {
+        match self.peer(head.peer.ip()) {
             Peer::Loopback => {
                 let name = local_function(head);
                 let Some(target) = self.targets.of_runtimes(&name, &self.adoption) else {
@@ -83,6 +83,10 @@ impl Api {
             }
             Peer::Remote(address) if self.dispatcher.is_sandbox(address) => {
                 self.park(Caller::Container(address), responder);
+            }
+            // No sandbox is behind a proxy; such a call was refused by its head.
+            Peer::Proxy => {
+                responder.send(stranger());
             }
             Peer::Remote(address) => {
                 let api = self.clone();
@@ -169,12 +173,12 @@ impl Api {
     /// Whether an answer to this invocation would be taken from this caller; else what it is told.
     pub(super) fn may_answer(&self, head: &Head<'_>, id: &str) -> Result<(), Response> {
         let id = Uuid::try_parse(id).map_err(|_| AnswerError::InvalidRequestId);
-        id.and_then(|id| self.dispatcher.may_answer(answerer(head), id)).map_err(refused)
+        id.and_then(|id| self.dispatcher.may_answer(self.answerer(head), id)).map_err(refused)
     }
 
     fn answer(&self, head: &Head<'_>, id: &str, outcome: Outcome) -> Response {
         let result = match Uuid::try_parse(id) {
-            Ok(id) => self.dispatcher.answer(answerer(head), id, outcome),
+            Ok(id) => self.dispatcher.answer(self.answerer(head), id, outcome),
             Err(_) => Err(AnswerError::InvalidRequestId),
         };
         match result {
@@ -185,7 +189,7 @@ impl Api {
 
     /// The same of an init error. A process of the host may always try.
     pub(super) fn may_fail_init(&self, peer: IpAddr) -> Result<(), Response> {
-        match Peer::of(peer) {
+        match self.peer(peer) {
             Peer::Remote(address) if !self.dispatcher.is_initializing(address) => {
                 Err(refused(AnswerError::InvalidState))
             }
@@ -205,7 +209,7 @@ impl Api {
             }
             Err(error) => api.refused_at(peer, INIT_ERROR, refused(error)),
         };
-        match Peer::of(peer) {
+        match self.peer(peer) {
             Peer::Loopback => {
                 let name = local_function(&request.head);
                 let target = self.targets.of_runtimes(&name, &self.adoption);
@@ -215,6 +219,10 @@ impl Api {
             }
             Peer::Remote(address) if self.dispatcher.is_sandbox(address) => {
                 responder.send(told(self, self.dispatcher.init_error(address, body)));
+            }
+            // No sandbox is behind a proxy; such a call was refused by its head.
+            Peer::Proxy => {
+                responder.send(stranger());
             }
             // A container that fails at once may not be known yet.
             Peer::Remote(address) => {
@@ -230,7 +238,8 @@ impl Api {
     pub(super) fn response_too_large(&self, head: &Head<'_>, id: &str) -> Response {
         let failure = Failure::ResponseTooLarge { limit: RESPONSE_BYTES };
         if let Ok(id) = Uuid::try_parse(id)
-            && let Err(error) = self.dispatcher.answer(answerer(head), id, Outcome::Failed(failure))
+            && let Err(error) =
+                self.dispatcher.answer(self.answerer(head), id, Outcome::Failed(failure))
         {
             return refused(error);
         }
@@ -241,15 +250,15 @@ impl Api {
     /// The body of an answer is on its way.
     pub(super) fn answer_pending(&self, head: &Head<'_>, id: &str) -> Option<Box<dyn Any + Send>> {
         let id = Uuid::try_parse(id).ok()?;
-        let pending = self.dispatcher.answer_begins(answerer(head), id)?;
+        let pending = self.dispatcher.answer_begins(self.answerer(head), id)?;
         Some(Box::new(pending))
     }
-}
 
-fn answerer(head: &Head<'_>) -> Answerer {
-    match Peer::of(head.peer.ip()) {
-        Peer::Loopback => Answerer::Local,
-        Peer::Remote(address) => Answerer::Container(address),
+    fn answerer(&self, head: &Head<'_>) -> Answerer {
+        match self.peer(head.peer.ip()) {
+            Peer::Loopback => Answerer::Local,
+            _ => Answerer::Container(head.peer.ip()),
+        }
     }
 }
 

@@ -18,13 +18,14 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_V
 pub const HELP: &str = "\
 AWS Lambda as one static binary over the Docker Engine.
 
-Usage: lambda-runtime-api-server [--config FILE] [--check-config]
+Usage: lambda-runtime-api-server [--config FILE] [--check-config | --print-access]
        lambda-runtime-api-server queue list|show|retry|purge|export ... (see queue --help)
        lambda-runtime-api-server audit verify FILE...|DIRECTORY ... (see audit --help)
 
 Options:
   --config FILE   read FILE; else ./config.toml if it exists, else the defaults
   --check-config  read and check the configuration, then exit
+  --print-access  print who may call what, then exit
   --version       print the version, then exit
   --help          print this text, then exit
 
@@ -55,6 +56,8 @@ pub enum Command {
         config: Option<PathBuf>,
     },
     Version,
+    /// The table of who may call what.
+    PrintAccess,
     Help,
     /// The sub-command `queue`, with what stands behind it.
     Queue(Vec<OsString>),
@@ -76,7 +79,7 @@ impl fmt::Display for UsageError {
             UsageError::Unknown(argument) => write!(
                 f,
                 "unknown argument {argument}; allowed are --config FILE, --check-config, \
-                 --version and --help"
+                 --print-access, --version and --help"
             ),
             UsageError::MissingFile => f.write_str("--config needs the name of a file"),
             UsageError::Repeated(option) => write!(f, "{option} is given more than once"),
@@ -97,11 +100,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         return Ok(Command::Audit(arguments.collect()));
     }
     let mut config: Option<PathBuf> = None;
-    let (mut check, mut version, mut help) = (false, false, false);
+    let (mut check, mut version, mut help, mut access) = (false, false, false, false);
     while let Some(argument) = arguments.next() {
         let file = match argument.to_str() {
             Some("--check-config") => {
                 check = true;
+                continue;
+            }
+            Some("--print-access") => {
+                access = true;
                 continue;
             }
             Some("--version") => {
@@ -129,6 +136,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     Ok(match (help, version, check) {
         (true, _, _) => Command::Help,
         (_, true, _) => Command::Version,
+        _ if access => Command::PrintAccess,
         (_, _, true) => Command::CheckConfig { config },
         _ => Command::Run { config },
     })
@@ -157,6 +165,7 @@ mod tests {
             Ok(Command::CheckConfig { config })
         );
         assert_eq!(read(&["--version"]), Ok(Command::Version));
+        assert_eq!(read(&["--print-access"]), Ok(Command::PrintAccess));
         let behind = ["list", "--json"].map(OsString::from).to_vec();
         assert_eq!(read(&["queue", "list", "--json"]), Ok(Command::Queue(behind)));
         let behind = ["verify", "x"].map(OsString::from).to_vec();

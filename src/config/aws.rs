@@ -77,6 +77,11 @@ impl Secret {
         (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then_some(Secret(text))
     }
 
+    /// One that was made here.
+    pub(crate) fn of_random(text: String) -> Secret {
+        Secret(text)
+    }
+
     #[cfg(test)]
     pub(crate) fn for_tests(text: &str) -> Secret {
         Secret(text.to_owned())
@@ -201,8 +206,12 @@ pub(super) fn secret_file(
 
 /// One line; the line end that every editor writes is not part of the secret.
 fn read_secret(file: &Path) -> io::Result<Secret> {
+    one_line(File::open(file)?)
+}
+
+pub(super) fn one_line(file: File) -> io::Result<Secret> {
     let mut text = String::new();
-    File::open(file)?.take(MAX_SECRET_BYTES + 2).read_to_string(&mut text)?;
+    file.take(MAX_SECRET_BYTES + 2).read_to_string(&mut text)?;
     let line = text.trim_end_matches(['\r', '\n']).to_owned();
     Secret::new(line, MAX_SECRET_BYTES).ok_or_else(|| {
         let rule = "the file must hold one line of 1 to 256 printable characters without spaces";

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 /// An excerpt of foreign text in a message is cut here: enough to recognise it.
 const MAX_SHOWN_CHARS: usize = 80;
@@ -38,6 +39,8 @@ pub enum ConfigError {
     Value { place: Place, key: String, value: String, allowed: String },
     /// The file of a secret cannot be read, or holds none.
     SecretFile { file: String, source: io::Error },
+    /// The file of a policy cannot be read, or holds none.
+    PolicyFile { file: PathBuf, source: io::Error },
     /// A secret that cannot be one. Its value is not told.
     Secret { name: &'static str, limit: u64 },
     /// One half of a pair: what is set, and what is not.
@@ -72,6 +75,13 @@ impl fmt::Display for ConfigError {
             ConfigError::SecretFile { file, source } => {
                 write!(f, "{}: cannot read the secret: {source}", shown(file))
             }
+            ConfigError::PolicyFile { file, source } => {
+                write!(
+                    f,
+                    "{}: cannot read the policy: {source}",
+                    shown(&file.display().to_string())
+                )
+            }
             ConfigError::Secret { name, limit } => write!(
                 f,
                 "environment: {name} is not allowed: must be 1 to {limit} printable characters \
@@ -87,9 +97,9 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ConfigError::Read { source, .. } | ConfigError::SecretFile { source, .. } => {
-                Some(source)
-            }
+            ConfigError::Read { source, .. }
+            | ConfigError::SecretFile { source, .. }
+            | ConfigError::PolicyFile { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub mod arguments;
 mod asynchronous;
 mod audit;
+mod auth;
 mod aws;
 mod development;
 mod error;
@@ -27,6 +28,7 @@ mod validate;
 
 pub use asynchronous::{Asynchronous, Webhook};
 pub use audit::{Audit, OnFailure};
+pub use auth::{AccessKey, Auth};
 pub use aws::{Aws, Credentials, Endpoint, Secret};
 pub use development::Development;
 pub use error::{ConfigError, Place};
@@ -56,6 +58,7 @@ pub struct Config {
     pub audit: Audit,
     pub runtimes: Runtimes,
     pub aws: Aws,
+    pub auth: Auth,
     pub development: Development,
 }
 

@@ -78,6 +78,7 @@ sections! {
         region, account_id, endpoint_url, access_key_id, secret_access_key_file,
         function_access_key_id, function_secret_access_key_file,
     }
+    auth: RawAuth { require_signature, trusted_proxies, keys, roles }
     development: RawDevelopment { hot_reload_paths }
 }
 

@@ -12,7 +12,7 @@ use super::ranges::{self, Range};
 use super::raw::{Setting, Source};
 use super::{
     Config, Docker, Execution, Http, Logs, Server, Storage, Subnet, TotalMemory, asynchronous,
-    audit, aws, development, runtimes, schedules, text,
+    audit, auth, aws, development, runtimes, schedules, text,
 };
 
 const PORT_VARIABLE: &str = "LAMBDA_RUNTIME_API_PORT";
@@ -77,6 +77,7 @@ pub(super) fn config(
         audit: audit::audit(&check, &raw.audit)?,
         runtimes,
         aws: aws::aws(&check, &raw.aws, env)?,
+        auth: auth::auth(&check, &raw.auth)?,
         development: development::development(&check, &raw.development)?,
     };
     override_by(env, &mut config)?;
@@ -188,7 +189,7 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn refuse(&self, setting: &Setting, key: &str, allowed: &str) -> ConfigError {
+    pub(super) fn refuse(&self, setting: &Setting, key: &str, allowed: &str) -> ConfigError {
         let span = setting.span();
         ConfigError::Value {
             place: self.source.place(&span),
@@ -269,6 +270,25 @@ impl Check<'_> {
         let one = |item: &Setting<'_>| {
             let text = item.get_ref().as_str();
             text.and_then(&parse).ok_or_else(|| self.refuse(item, key, allowed))
+        };
+        list.iter().map(one).collect()
+    }
+
+    /// A list of tables, each with all of these members and no others, which are texts.
+    pub(super) fn tables<'s, 'a, const N: usize>(
+        &self,
+        key: &str,
+        setting: &'s Option<Setting<'a>>,
+        allowed: &str,
+        max: usize,
+        names: [&str; N],
+    ) -> Result<Vec<(&'s Setting<'a>, [String; N])>, ConfigError> {
+        let Some(setting) = setting else { return Ok(Vec::new()) };
+        let list = setting.get_ref().as_array().filter(|list| list.len() <= max);
+        let list = list.ok_or_else(|| self.refuse(setting, key, allowed))?;
+        let one = |item: &'s Setting<'a>| match auth::members(item, names) {
+            Some(texts) => Ok((item, texts)),
+            None => Err(self.refuse(item, key, allowed)),
         };
         list.iter().map(one).collect()
     }

@@ -31,6 +31,21 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    pub(super) fn to_owned(self) -> OwnedHead {
+        OwnedHead {
+            method: self.method.to_owned(),
+            path: self.path.to_owned(),
+            query: self.query.map(str::to_owned),
+            minor: self.minor,
+            peer: self.peer,
+            connection: self.connection,
+            headers: self
+                .fields()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+        }
+    }
+
     /// The first field of this name, compared without case.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|f| f.value)
@@ -74,6 +89,37 @@ impl<'a> Head<'a> {
     pub(super) fn expects_continue(&self) -> bool {
         self.minor >= 1
             && self.header("expect").is_some_and(|v| v.eq_ignore_ascii_case(b"100-continue"))
+    }
+}
+
+/// A head that borrows from nothing.
+#[derive(Debug)]
+pub(super) struct OwnedHead {
+    method: String,
+    path: String,
+    query: Option<String>,
+    minor: u8,
+    peer: SocketAddr,
+    connection: u64,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl OwnedHead {
+    pub(super) fn with<T>(&self, then: impl FnOnce(Head<'_>) -> T) -> T {
+        let headers: Vec<httparse::Header<'_>> = self
+            .headers
+            .iter()
+            .map(|(name, value)| httparse::Header { name: name.as_str(), value: value.as_slice() })
+            .collect();
+        then(Head {
+            method: &self.method,
+            path: &self.path,
+            query: self.query.as_deref(),
+            minor: self.minor,
+            peer: self.peer,
+            connection: self.connection,
+            headers: &headers,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::head::{Head, Persistence};
+use super::head::{Head, OwnedHead, Persistence};
 use super::limits::Charge;
 use crate::observe::time;
 
@@ -15,6 +15,27 @@ use crate::observe::time;
 pub struct Request<'a> {
     pub head: Head<'a>,
     pub body: Body,
+}
+
+/// A request that can be taken to another thread.
+#[derive(Debug)]
+pub struct Detached {
+    head: OwnedHead,
+    body: Body,
+}
+
+impl Request<'_> {
+    pub fn detach(self) -> Detached {
+        Detached { head: self.head.to_owned(), body: self.body }
+    }
+}
+
+impl Detached {
+    /// Goes on with the request as it was.
+    pub fn with<T>(self, then: impl FnOnce(Request<'_>) -> T) -> T {
+        let Detached { head, body } = self;
+        head.with(|head| then(Request { head, body }))
+    }
 }
 
 /// The bytes of a body. Cloning shares them: a payload of 6 MB is in memory once, from the

@@ -27,7 +27,7 @@ mod worker;
 pub use connection::{Responder, WatchId};
 pub use head::Head;
 pub use limits::{Counters, Limits};
-pub use message::{Body, Request, Response};
+pub use message::{Body, Detached, Request, Response};
 pub use server::{Connections, Pulse, Server, StartError};
 
 use std::any::Any;
@@ -73,4 +73,28 @@ pub enum Admission {
     Accept { max_body_bytes: usize },
     /// Answer this at once; what the client still sends of the body is thrown away.
     Refuse(Response),
+}
+
+/// Heads for the tests of who reads them.
+#[cfg(test)]
+pub(crate) mod for_tests {
+    use super::Head;
+    use super::head::{From, header_room, parse};
+    use super::limits::tests_support::limits;
+
+    /// A request of a process of this host, as the listener would have it.
+    pub(crate) fn with_head<T>(
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        then: impl FnOnce(&Head<'_>) -> T,
+    ) -> T {
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n");
+        for (name, value) in headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        let from = From { peer: ([127, 0, 0, 1], 7).into(), connection: 1 };
+        then(&parse(text.as_bytes(), &mut header_room(), from, &limits()).unwrap())
+    }
 }

@@ -23,6 +23,7 @@ use super::slots::Slots;
 use super::spec;
 pub use super::spec::Common;
 use super::state::EndReason;
+use crate::access::keys::Keys;
 use crate::dispatch::{Dispatcher, FrostOrder, Host, Refusal, StartOrder, StopOrder};
 use crate::docker::{Engine, EngineError, Image, NetworkMode};
 use crate::function::model::{Code, Function};
@@ -50,6 +51,7 @@ pub struct Launcher {
     hot_reload: Arc<HotReload>,
     collector: Collector,
     common: Common,
+    keys: Arc<Keys>,
     home: Arc<Home>,
     slots: Arc<Slots>,
     images: Mutex<HashMap<String, Arc<Image>>>,
@@ -106,7 +108,7 @@ impl Launcher {
         engine: Engine,
         dispatcher: Arc<Dispatcher>,
         (builder, hot_reload, collector): (Arc<Builder>, Arc<HotReload>, Collector),
-        common: Common,
+        (common, keys): (Common, Arc<Keys>),
         home: Arc<Home>,
         slots: Arc<Slots>,
         threads: Threads,
@@ -123,6 +125,7 @@ impl Launcher {
             hot_reload,
             collector,
             common,
+            keys,
             home,
             slots,
             images: Mutex::new(HashMap::new()),
@@ -165,7 +168,11 @@ impl Launcher {
     fn start_one(&self, order: &StartOrder) {
         let StartOrder { sandbox, target, .. } = order;
         let begun = Instant::now();
-        match self.launch(order) {
+        let launched = self.launch(order);
+        if launched.is_err() {
+            self.keys.revoke(*sandbox);
+        }
+        match launched {
             Ok(()) => {
                 let took = begun.elapsed().as_millis();
                 log::info!("started sandbox {sandbox} of {} in {took} ms", target.key);
@@ -293,6 +300,10 @@ impl Launcher {
         let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
         let now = SystemTime::now();
         let mut spec = spec::container(&self.common, order, function, image, network, now);
+        let address_of = IpAddr::V4(address);
+        if let Some(key) = self.keys.issue(sandbox, address_of, &function.role, &target.name) {
+            spec::give_key(&mut spec, &key, &self.common.runtime_api);
+        }
         if let Code::Directory { path } = &function.code {
             spec::mount_code(&mut spec, self.hot_reload.source(path, &target.key)?);
         }
@@ -349,6 +360,7 @@ impl Launcher {
     fn stop_all(&self, orders: &Receiver<StopOrder>) {
         for StopOrder { sandbox, container, reason } in orders {
             log::info!("removing sandbox {sandbox}: {reason}");
+            self.keys.revoke(sandbox);
             if is_peaceful(reason)
                 && let Err(error) = self.engine.stop_container(&container, STOP_GRACE_S)
                 && !error.is_not_found()

@@ -4,6 +4,7 @@
 
 use std::time::SystemTime;
 
+use crate::access::keys::Issued;
 use crate::config::Credentials;
 use crate::dispatch::StartOrder;
 use crate::docker::{ContainerSpec, Image, LogDriver, NetworkMode, ReadOnlyMount};
@@ -114,6 +115,25 @@ pub(super) fn mount_code(spec: &mut ContainerSpec, source: String) {
     // As the images of packages have it.
     spec.working_dir.get_or_insert_with(|| TASK_ROOT.to_owned());
 }
+
+/// Lets the function call this service as itself: its SDK finds key and address by these names. What
+/// the function sets itself stays.
+pub(super) fn give_key(spec: &mut ContainerSpec, key: &Issued, runtime_api: &str) {
+    let given = [
+        ("AWS_ACCESS_KEY_ID", key.key_id.as_str()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.reveal()),
+        ("AWS_SESSION_TOKEN", key.token.reveal()),
+    ];
+    spec.env.retain(|line| !given.iter().any(|(name, _)| line.split('=').next() == Some(*name)));
+    spec.env.extend(given.map(|(name, value)| format!("{name}={value}")));
+    if !spec.env.iter().any(|line| line.starts_with(ENDPOINT)) {
+        spec.env.push(format!("{ENDPOINT}http://{runtime_api}"));
+    }
+}
+
+/// Where AWS's SDKs call Lambda.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>
+const ENDPOINT: &str = "AWS_ENDPOINT_URL_LAMBDA=";
 
 /// The log stream that a container's environment names.
 pub(super) fn log_stream(spec: &ContainerSpec) -> String {
@@ -238,6 +258,33 @@ mod tests {
         assert_eq!(value("AWS_LAMBDA_LOG_FORMAT"), None);
         assert!(stream.starts_with("2026/11/23/[$LATEST]") && stream.len() == 52, "{stream}");
         assert_eq!(value("AWS_ACCESS_KEY_ID"), None, "nobody has configured one");
+    }
+
+    #[test]
+    fn a_sandbox_has_its_own_key_and_finds_the_service() {
+        let secret = |text: &str| crate::config::Secret::for_tests(text);
+        let key = Issued { key_id: "ASIA".into(), secret: secret("s"), token: secret("t") };
+        let mut plain = spec(|_| ());
+        plain.env.push("AWS_ACCESS_KEY_ID=shared".to_owned());
+        give_key(&mut plain, &key, "172.30.0.1:8080");
+        let lines: Vec<&str> = plain.env.iter().map(String::as_str).collect();
+        for line in [
+            "AWS_ACCESS_KEY_ID=ASIA",
+            "AWS_SECRET_ACCESS_KEY=s",
+            "AWS_SESSION_TOKEN=t",
+            "AWS_ENDPOINT_URL_LAMBDA=http://172.30.0.1:8080",
+        ] {
+            assert!(lines.contains(&line), "{lines:?}");
+        }
+        assert!(!lines.contains(&"AWS_ACCESS_KEY_ID=shared"));
+        let own = "AWS_ENDPOINT_URL_LAMBDA=http://elsewhere";
+        let mut set = spec(|function| {
+            let (name, value) = own.split_once('=').unwrap();
+            function.environment = Some([(name.to_owned(), value.to_owned())].into());
+        });
+        give_key(&mut set, &key, "172.30.0.1:8080");
+        let of = |line: &&String| line.starts_with(ENDPOINT);
+        assert_eq!(set.env.iter().filter(of).collect::<Vec<_>>(), [own]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Call;
-use crate::access::{self, Peer, Surface, Verdict};
+use crate::access::{self, Caller, Peer, Surface, Verdict};
 use crate::api::Api;
 use crate::api::create_function::Accept;
 use crate::api::error::AwsError;
@@ -45,8 +45,15 @@ fn accept_code(api: &Api, call: &Call, code: NewCode) -> Result<Code, AwsError> 
 
 /// A directory of this host that may be mounted, for a caller who may have it mounted.
 fn directory(api: &Api, call: &Call, path: &str) -> Result<Code, AwsError> {
-    if access::verdict(Peer::of(call.peer), Surface::HostFiles) != Verdict::Allowed {
-        return Err(AwsError::new(403, "AccessDeniedException", access::DENIED));
+    let (peer, local) = (api.peer(call.peer), call.peer.is_loopback());
+    let caller = if peer == Peer::Loopback { Caller::Loopback } else { Caller::Signed };
+    let allowed = match access::verdict(caller, Surface::HostFiles) {
+        Verdict::Allowed => true,
+        Verdict::IfLocal => local && peer != Peer::Proxy,
+        _ => false,
+    };
+    if !allowed {
+        return Err(AwsError::new(403, "AccessDeniedException", access::NOT_LOCAL));
     }
     let path = api.directories.resolve(path).map_err(|error| invalid(error.to_string()))?;
     Ok(Code::Directory { path })

@@ -70,9 +70,22 @@ pub(super) struct Operation {
     pub(super) name: &'static str,
     method: &'static str,
     /// The path's segments; `{}` stands for a value.
-    path: &'static str,
+    pub(super) path: &'static str,
     pub(super) max_body_bytes: usize,
     run: fn(&Arc<Api>, &Call) -> Result<Answer, AwsError>,
+}
+
+impl Operation {
+    /// Whether its body can name what is not in its path, but has to be allowed.
+    pub(super) fn reads_others(&self) -> bool {
+        matches!(
+            self.name,
+            "CreateFunction"
+                | "UpdateFunctionConfiguration"
+                | "PutFunctionEventInvokeConfig"
+                | "UpdateFunctionEventInvokeConfig"
+        )
+    }
 }
 
 impl fmt::Debug for Operation {

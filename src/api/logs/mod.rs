@@ -53,6 +53,11 @@ fn find(target: &str) -> Option<&'static Operation> {
     TABLES.iter().flat_map(|table| table.iter()).find(|operation| operation.name == name)
 }
 
+/// The operation that `X-Amz-Target` names, if there is one.
+pub(super) fn operation_name(target: &str) -> Option<&'static str> {
+    find(target).map(|operation| operation.name)
+}
+
 impl Api {
     pub(super) fn logs(self: &Arc<Self>, request: Request<'_>, responder: Responder) {
         let target = request.head.header_str("x-amz-target").unwrap_or_default();

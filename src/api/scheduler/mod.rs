@@ -34,10 +34,10 @@ const TABLES: &[&[Operation]] = &[schedules::OPERATIONS, groups::OPERATIONS, tag
 
 /// One operation.
 pub(super) struct Operation {
-    name: &'static str,
+    pub(super) name: &'static str,
     method: &'static str,
     /// The path's segments; `{}` stands for a value.
-    path: &'static str,
+    pub(super) path: &'static str,
     run: fn(&Api, &Call) -> Result<Value, AwsError>,
 }
 
