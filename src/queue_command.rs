@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,7 +19,7 @@ use ureq::Agent;
 use crate::config::arguments::{EXIT_FAILURE, EXIT_USAGE};
 use crate::config::{self, Config};
 use crate::package::hosts;
-use crate::sigv4::encode_part;
+use crate::sigv4::{self, Scope, Signed, encode_part};
 
 /// Nothing is there that the command is about.
 pub const EXIT_NOTHING: u8 = 3;
@@ -255,15 +255,15 @@ impl Service {
         path: &str,
         query: &[(&'static str, String)],
     ) -> Result<Box<RawValue>, Failed> {
-        let query: Vec<String> =
+        let encoded: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", encode_part(value))).collect();
-        let query_text = query.join("&");
-        let url = format!("{}{path}?{query_text}", self.url);
+        let url = format!("{}{path}?{}", self.url, encoded.join("&"));
         let failed =
             |error: ureq::Error| (EXIT_FAILURE, format!("cannot ask {}: {error}", self.url));
+        let signature = self.signature(method, path, query);
         let answer = match method {
-            "GET" => self.agent.get(url).call(),
-            _ => self.agent.post(url).send_empty(),
+            "GET" => signed(self.agent.get(url), signature).call(),
+            _ => signed(self.agent.post(url), signature).send_empty(),
         };
         let mut answer = answer.map_err(failed)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
@@ -276,6 +276,47 @@ impl Service {
         let told = body.get("message").or_else(|| body.get("Message"));
         let told = told.and_then(Value::as_str).unwrap_or("it gives no reason");
         Err((EXIT_FAILURE, format!("the service refuses: {told}")))
+    }
+
+    /// The fields of a signature, where the environment has a key: a service may want one from
+    /// everybody.
+    fn signature(
+        &self,
+        method: &str,
+        path: &str,
+        query: &[(&'static str, String)],
+    ) -> Vec<(&'static str, String)> {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (Some(id), Some(secret)) = (set("AWS_ACCESS_KEY_ID"), set("AWS_SECRET_ACCESS_KEY"))
+        else {
+            return Vec::new();
+        };
+        let region = set("AWS_REGION").or_else(|| set("AWS_DEFAULT_REGION"));
+        let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+        let timestamp = sigv4::timestamp(SystemTime::now());
+        let token = set("AWS_SESSION_TOKEN");
+        let mut headers = vec![
+            ("host", self.url.trim_start_matches("http://").to_owned()),
+            ("x-amz-date", timestamp.clone()),
+        ];
+        headers.extend(token.map(|token| ("x-amz-security-token", token)));
+        let fields: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let pairs: Vec<(&str, &str)> =
+            query.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let scope = Scope { timestamp: &timestamp, region: &region, service: "lambda" };
+        let request = Signed {
+            method,
+            path: &sigv4::encode_path(path),
+            query: &pairs,
+            headers: &fields,
+            payload_hash: &sigv4::hash(b""),
+        };
+        let authorization = request.authorization(&scope, &id, &secret);
+        // The agent writes Host itself.
+        headers.remove(0);
+        headers.push(("authorization", authorization));
+        headers
     }
 
     /// Shows page after page.
@@ -339,6 +380,13 @@ impl Service {
         print(out, &text)?;
         Ok(events + letters)
     }
+}
+
+fn signed<B>(
+    request: ureq::RequestBuilder<B>,
+    fields: Vec<(&'static str, String)>,
+) -> ureq::RequestBuilder<B> {
+    fields.into_iter().fold(request, |request, (name, value)| request.header(name, value))
 }
 
 fn summary(body: &Value) -> String {

@@ -93,12 +93,20 @@ def archive(files, modes=None):
     return data.getvalue()
 
 
+def toml_value(value):
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml_value(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value)
+
+
 def toml(tables):
     """The few kinds of value that the configuration has, as TOML."""
     lines = []
     for table, values in tables.items():
         lines.append(f"[{table}]")
-        lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
+        lines += [f"{json.dumps(key)} = {toml_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -121,9 +129,14 @@ class Service:
         }
         for table, values in overrides.items():
             tables.setdefault(table, {}).update(values)
-        self.config_path.write_text(toml(tables))
+        self.tables = tables
+        self.configure()
         self.process = None
         self.owner = None
+
+    def configure(self, **overrides):
+        """Writes the configuration, with these tables instead of the ones of the same name."""
+        self.config_path.write_text(toml({**self.tables, **overrides}))
 
     # The process.
 
@@ -217,14 +230,15 @@ class Service:
         body = b"{}" if event is None else json.dumps(event).encode()
         return wire.invoke(self.port, name, body, **options)
 
-    def boto(self, service="lambda", region=REGION):
+    def boto(self, service="lambda", region=REGION, url=None, key=("test", "test"), token=None):
         """boto3 as a user sets it up, but without retries: a test wants to see the first answer."""
         return boto3.client(
             service,
-            endpoint_url=self.url,
+            endpoint_url=url or self.url,
             region_name=region,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=key[0],
+            aws_secret_access_key=key[1],
+            aws_session_token=token,
             config=botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=60, max_pool_connections=64),
         )
 
@@ -233,11 +247,10 @@ class Service:
         client = self.boto()
         client.create_function(
             FunctionName=name,
-            Role=ROLE,
             PackageType="Image",
             Code={"ImageUri": image},
             Environment={"Variables": variables or {}},
-            **settings,
+            **{"Role": ROLE, **settings},
         )
         wait_for(
             lambda: client.get_function(FunctionName=name)["Configuration"]["State"] == "Active",

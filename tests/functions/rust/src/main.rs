@@ -81,6 +81,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
             tokio::time::sleep(Duration::from_millis(number("ms"))).await;
             json!({"said": said, "sandbox": sandbox()})
         }
+        "send" => json!(send(&payload)?),
         "where" => json!({"hostname": hostname(), "sandbox": sandbox()}),
         _ => json!({
             "event": payload,
@@ -94,6 +95,16 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Error> {
         }),
     };
     Ok(FunctionResponse::BufferedResponse(answer))
+}
+
+/// Sends a text to an address, and gives what comes back until the other side closes.
+fn send(payload: &Value) -> std::io::Result<String> {
+    let mut socket = TcpStream::connect(payload["address"].as_str().unwrap_or_default())?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.write_all(payload["text"].as_str().unwrap_or_default().as_bytes())?;
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// Writes to both outputs, in turns: as it is said, without a line feed of its own. `repeat` times; `{n}` is the
