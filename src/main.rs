@@ -16,7 +16,7 @@ use lambda_runtime_api_server::config::{self, Config};
 use lambda_runtime_api_server::observe;
 use lambda_runtime_api_server::queue_command;
 use lambda_runtime_api_server::service::Service;
-use lambda_runtime_api_server::systemd::Systemd;
+use lambda_runtime_api_server::systemd::{Systemd, notify::Notifier};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 fn main() -> ExitCode {
@@ -80,8 +80,9 @@ fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
         None => log::info!("{VERSION}, no configuration file: defaults"),
     }
     let service = Service::start(config, systemd.take_sockets()).map_err(|error| failed(&error))?;
-    reload_keys(hangups, service.keys(), config.file.clone());
-    systemd.ready(&format!("Serving on {}", service.addresses()), service.pulse());
+    let status = format!("Serving on {}", service.addresses());
+    systemd.ready(&status, service.pulse());
+    reload_keys(hangups, service.keys(), config.file.clone(), (systemd.notifier(), status));
     wait(&mut ends);
     systemd.stopping();
     log::info!("stopping; a second signal hurries");
@@ -100,9 +101,15 @@ fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
 }
 
 /// Reads the section `[auth]` with its files again at each SIGHUP. What cannot be read changes nothing.
-fn reload_keys(mut hangups: UnixStream, keys: Arc<Keys>, file: Option<PathBuf>) {
+fn reload_keys(
+    mut hangups: UnixStream,
+    keys: Arc<Keys>,
+    file: Option<PathBuf>,
+    (systemd, status): (Notifier, String),
+) {
     let reload = move || {
         while wait(&mut hangups) {
+            systemd.reloading();
             match load(file.as_deref()) {
                 Ok(config) => {
                     let (count, roles) = (config.auth.keys.len(), config.auth.roles.len());
@@ -113,6 +120,7 @@ fn reload_keys(mut hangups: UnixStream, keys: Arc<Keys>, file: Option<PathBuf>) 
                     log::error!("SIGHUP: access keys and roles stay as they were: {message}");
                 }
             }
+            systemd.ready(&status);
         }
     };
     if let Err(error) = std::thread::Builder::new().name("reload".into()).spawn(reload) {
