@@ -121,8 +121,7 @@ impl Audit {
 
     /// Whether one more call or invocation may be accepted: it can be accounted for.
     pub fn accepts(&self) -> bool {
-        let Some(on) = &self.0 else { return true };
-        !on.refuse || !on.shared.failing.load(Ordering::Acquire) && on.inbox.len() < WAITING / 2
+        self.0.as_ref().is_none_or(|on| !on.refuse || on.has_room())
     }
 
     /// A control call has its answer.
@@ -143,7 +142,7 @@ impl Audit {
     /// A call was refused. Those of one address beyond [`flood::LINES`] a second are only counted.
     pub fn refused(&self, method: &str, path: &str, who: &Who, status: u16, error: Option<&str>) {
         let Some(on) = &self.0 else { return };
-        if !self.accepts() {
+        if !on.has_room() {
             on.shared.refused.fetch_add(1, Ordering::AcqRel);
         } else if lock(&on.shared.floods).may_be_told(who.peer, Instant::now()) {
             on.tell(entry::refused(method, path, who, status, error));
@@ -198,6 +197,11 @@ impl Witness for Audit {
 }
 
 impl On {
+    /// Lines are written, and what was accepted has its part of the channel for itself.
+    fn has_room(&self) -> bool {
+        !self.shared.failing.load(Ordering::Acquire) && self.inbox.len() < WAITING / 2
+    }
+
     fn tell(&self, what: What) {
         let at = SystemTime::now();
         let shared = &self.shared;

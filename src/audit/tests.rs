@@ -9,7 +9,7 @@ use super::chain::{self, Binding, Fields, Hash, Head, Line, Stamps};
 use super::entry::{self, Entry, What};
 use super::verify::{Ending, Verifier};
 use super::writer::Writer;
-use super::{Shared, Who};
+use super::{Audit, HELD_BYTES, On, Shared, WAITING, Who};
 use crate::asynchronous::power_cut::Disk;
 use crate::asynchronous::storage::Storage;
 
@@ -470,6 +470,64 @@ fn a_file_that_somebody_removes_or_cuts_is_noticed_at_once() {
         let error = world.writer().sync().unwrap_err().to_string();
         assert!(error.contains("somebody else"), "{error}");
     }
+}
+
+/// An audit log whose writer does nothing.
+fn stalled(refuse: bool) -> (Audit, crossbeam_channel::Receiver<Entry>) {
+    let (inbox, told) = crossbeam_channel::bounded(WAITING);
+    let (stop, _) = crossbeam_channel::bounded(1);
+    let shared = Arc::new(Shared { max_hashed: usize::MAX, ..Shared::default() });
+    let lock = std::fs::File::open("/").unwrap();
+    (Audit(Some(Arc::new(On { inbox, stop, shared, refuse, _lock: lock }))), told)
+}
+
+#[test]
+fn half_of_the_room_is_for_what_was_accepted() {
+    let who = Who { peer: [10, 0, 0, 1].into(), kind: "stranger", key: None };
+    for refuse in [true, false] {
+        let (audit, _told) = stalled(refuse);
+        let shared = audit.0.as_ref().unwrap().shared.clone();
+        let call = || audit.call("a:B", "r", "f", &who, 200, None);
+        (0..WAITING / 2).for_each(|_| call());
+        assert_eq!(audit.accepts(), !refuse);
+        // A flood takes none of the rest.
+        (0..10).for_each(|_| audit.refused("GET", "/x", &who, 403, None));
+        assert_eq!(shared.refused.load(Ordering::Acquire), 10);
+        (0..WAITING / 2).for_each(|_| call());
+        assert_eq!(shared.missing.load(Ordering::Acquire), 0);
+        (0..3).for_each(|_| call());
+        assert_eq!(shared.missing.load(Ordering::Acquire), 3);
+    }
+}
+
+#[test]
+fn while_it_cannot_be_written_refused_calls_are_only_counted() {
+    let who = Who { peer: [10, 0, 0, 1].into(), kind: "stranger", key: None };
+    let (audit, told) = stalled(false);
+    let shared = audit.0.as_ref().unwrap().shared.clone();
+    shared.failing.store(true, Ordering::Release);
+    assert!(audit.accepts(), "it goes on");
+    audit.refused("GET", "/x", &who, 403, None);
+    assert_eq!((told.len(), shared.refused.load(Ordering::Acquire)), (0, 1));
+    drop(told);
+    audit.call("a:B", "r", "f", &who, 200, None);
+    assert_eq!(shared.missing.load(Ordering::Acquire), 1, "the writer has ended");
+}
+
+#[test]
+fn payloads_are_held_up_to_a_limit_and_hashed_by_who_tells_beyond() {
+    let who = Who { peer: [127, 0, 0, 1].into(), kind: "loopback", key: None };
+    let (audit, told) = stalled(true);
+    let payload = crate::http::Body::from(vec![b'x'; 5 << 20]);
+    for id in 0..10 {
+        audit.accepted(&uuid::Uuid::from_u128(id), "arn", &who, payload.clone());
+    }
+    let held: Vec<usize> = told.try_iter().map(|entry| entry.what.held()).collect();
+    assert_eq!(held.iter().filter(|held| **held > 0).count(), HELD_BYTES / (5 << 20));
+    let hash = Hash::of(&payload).to_string();
+    audit.accepted(&uuid::Uuid::nil(), "arn", &who, payload);
+    let What::Told(_, fields) = told.recv().unwrap().what else { panic!("it is held") };
+    assert!(fields.0.contains(&hash));
 }
 
 #[test]
