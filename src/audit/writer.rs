@@ -9,9 +9,10 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError};
 
 use super::chain::{self, Binding, Fields, Head, Stamps};
 use super::entry::{Entry, What};
@@ -30,7 +31,9 @@ const SYNC: Duration = Duration::from_secs(1);
 /// What takes longer has a line before it has ended.
 const LONG: Duration = Duration::from_secs(1);
 /// From a write that failed to the next try.
-pub(super) const RETRY: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(250);
+/// How long the last line is tried to be written.
+const LAST_TRIES: Duration = Duration::from_secs(1);
 
 /// Tests turn it.
 pub(super) type Clock = Box<dyn Fn() -> SystemTime + Send>;
@@ -112,27 +115,27 @@ impl Writer {
         let mut quiet = 0;
         loop {
             let done = self.round();
-            let heard = match done {
-                Err(_) => stop.recv_timeout(RETRY),
-                Ok(BATCH..) => stop.recv_timeout(Duration::ZERO),
+            match done {
+                Err(_) => thread::sleep(RETRY),
+                Ok(BATCH..) => {}
                 Ok(0) if quiet >= QUIET_ROUNDS && !self.unsynced => {
                     let inbox = self.inbox.clone();
                     let mut ready = Select::new();
                     ready.recv(&inbox);
                     ready.recv(stop);
                     let _ = ready.ready_timeout(SYNC);
-                    stop.recv_timeout(Duration::ZERO)
                 }
-                Ok(_) => stop.recv_timeout(ROUND),
-            };
+                // Not by waiting at a channel: that spins before it sleeps.
+                Ok(_) => thread::sleep(ROUND),
+            }
             quiet = if matches!(done, Ok(0)) { quiet.saturating_add(1) } else { 0 };
-            match heard {
+            match stop.try_recv() {
                 Ok(told) => {
                     let _ = told.send(self.close());
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return, // nobody is there any more
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return, // nobody is there any more
             }
         }
     }
@@ -199,7 +202,7 @@ impl Writer {
 
     /// The last line, if it can be written. How it went.
     pub(super) fn close(mut self) -> bool {
-        let until = Instant::now() + RETRY;
+        let until = Instant::now() + LAST_TRIES;
         let mut closed = false;
         loop {
             let done = self.round().and_then(|count| {
@@ -213,7 +216,7 @@ impl Writer {
                 Ok(()) if closed => break,
                 Ok(()) => {}
                 Err(_) if Instant::now() > until => return false,
-                Err(_) => std::thread::sleep(ROUND),
+                Err(_) => thread::sleep(ROUND),
             }
         }
         let synced = self.sync().is_ok();
