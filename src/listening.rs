@@ -65,6 +65,29 @@ pub fn complete(
     Ok((listeners, plan.runtime_api))
 }
 
+/// Has the service heard at another network's gateway too: adds a socket where none of these
+/// listens there. Returns the address of the Runtime API on that network.
+pub fn at(
+    listeners: &mut Vec<TcpListener>,
+    gateway: Ipv4Addr,
+    port: u16,
+) -> Result<SocketAddr, StartError> {
+    let places = listeners
+        .iter()
+        .map(|listener| Ok(Bound::new(listener.try_clone().map_err(StartError::Socket)?)?.place));
+    let places = places.collect::<Result<Vec<Place>, StartError>>()?;
+    let wanted = SocketAddr::new(IpAddr::V4(gateway), port);
+    let serves = |place: &Place| {
+        let ip = place.address.ip().to_canonical();
+        let everywhere = ip.is_unspecified() && !place.only_ipv6;
+        place.address.port() == port && (everywhere || ip == wanted.ip())
+    };
+    if !places.iter().any(serves) {
+        listeners.push(listen(wanted)?);
+    }
+    Ok(wanted)
+}
+
 impl Bound {
     fn new(listener: TcpListener) -> Result<Bound, StartError> {
         let address = listener.local_addr().map_err(StartError::Socket)?;

@@ -37,6 +37,7 @@ use crate::sandbox::adoption::Adoption;
 use crate::sandbox::hot_reload::HotReload;
 use crate::sandbox::launcher::{Common, Launcher, Threads};
 use crate::sandbox::network::{Home, NetworkError, SandboxNetwork, Wanted};
+use crate::sandbox::site::{NONE_OUT, Site, Sites};
 use crate::sandbox::slots::Slots;
 use crate::sandbox::{base_image, pressure, watcher};
 use crate::schedule::Schedules;
@@ -200,9 +201,10 @@ impl Service {
 
         let wanted = wanted_network(config, registry.owner());
         let network = SandboxNetwork::ensure(&engine, &wanted).map_err(StartError::Network)?;
-        let (listeners, runtime_api) = listening::complete(bound, network.gateway)?;
-        let runtime_api = runtime_api.to_string();
+        let (mut listeners, runtime_api) = listening::complete(bound, network.gateway)?;
         log::info!("sandboxes reach the Runtime API at {runtime_api} on network {}", network.name);
+        let none_out = without_a_way_out(config, &engine, &wanted, runtime_api, &mut listeners)?;
+        let runtime_api = runtime_api.to_string();
 
         let metrics = Arc::new(Metrics::new());
         let limits = Limits {
@@ -221,8 +223,6 @@ impl Service {
         let common = Common {
             owner: registry.owner().to_owned(),
             container_prefix: config.docker.container_prefix.clone(),
-            network_name: config.docker.network_name.clone(),
-            runtime_api: runtime_api.clone(),
             max_cpus: config.execution.max_cpu_shares.min(f64::from(cpus)),
             credentials: config.aws.function_credentials.clone(),
         };
@@ -235,10 +235,12 @@ impl Service {
         ));
         builder.remove_leftovers().map_err(StartError::Packages)?;
         let home = Arc::new(Home::new(engine.clone(), wanted, network));
+        let usual = Site { home: home.clone(), runtime_api: runtime_api.clone(), none_out: false };
+        let sites = Sites::new(usual, none_out);
         let slots = Slots::new(
             engine.clone(),
             dispatcher.clone(),
-            home.clone(),
+            home,
             registry.owner(),
             &config.docker.container_prefix,
             config.docker.network_slots,
@@ -261,7 +263,7 @@ impl Service {
             dispatcher.clone(),
             (builder.clone(), hot_reload, collector.clone()),
             (common, keys.clone()),
-            home,
+            sites.clone(),
             slots.clone(),
             Threads {
                 parallel_starts: config.execution.max_parallel_starts,
@@ -296,7 +298,7 @@ impl Service {
         )
         .map_err(StartError::Thread)?;
         let api = Api::new(Parts {
-            settings: settings(config, runtime_api),
+            settings: settings(config, runtime_api, sites),
             registry,
             packages,
             files,
@@ -437,8 +439,30 @@ fn wanted_network(config: &Config, owner: &str) -> Wanted {
     Wanted {
         name: config.docker.network_name.clone(),
         subnet: config.docker.subnet.and_then(|s| Ipv4Net::new(s.network(), s.prefix())),
+        internal: false,
         owner: owner.to_owned(),
     }
+}
+
+/// The network of the functions that are to reach nothing but the Runtime API, if there are any.
+fn without_a_way_out(
+    config: &Config,
+    engine: &Engine,
+    usual: &Wanted,
+    runtime_api: SocketAddr,
+    listeners: &mut Vec<TcpListener>,
+) -> Result<Option<(Vec<String>, Site)>, StartError> {
+    let patterns = config.docker.none_out_functions.clone();
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("{}{NONE_OUT}", usual.name);
+    let wanted = Wanted { name, subnet: None, internal: true, owner: usual.owner.clone() };
+    let network = SandboxNetwork::ensure(engine, &wanted).map_err(StartError::Network)?;
+    let runtime_api = listening::at(listeners, network.gateway, runtime_api.port())?.to_string();
+    log::info!("functions without a way out reach it at {runtime_api} on {}", network.name);
+    let home = Arc::new(Home::new(engine.clone(), wanted, network));
+    Ok(Some((patterns, Site { home, runtime_api, none_out: true })))
 }
 
 /// A missing base image keeps nobody from using other images, so it does not stop the start.
@@ -453,7 +477,7 @@ fn make_base_image(engine: &Engine, name: &str) {
     }
 }
 
-fn settings(config: &Config, runtime_api: String) -> Settings {
+fn settings(config: &Config, runtime_api: String, sites: Arc<Sites>) -> Settings {
     Settings {
         region: config.aws.region.clone(),
         account_id: config.aws.account_id.clone(),
@@ -466,7 +490,7 @@ fn settings(config: &Config, runtime_api: String) -> Settings {
         runtimes: config.runtimes.clone(),
         base_image: config.docker.base_image.clone(),
         runtime_api,
-        network_name: config.docker.network_name.clone(),
+        sites,
         max_sandbox_head_bytes: config.http.max_sandbox_head_bytes,
     }
 }

@@ -18,7 +18,7 @@ use crate::asynchronous::{
     Acceptance, Address, EVENT_BYTES, Functions, NewEvent, Policy, Refused, Resolved,
 };
 use crate::audit::Who;
-use crate::dispatch::Failure;
+use crate::dispatch::{Event, Failure};
 use crate::function::model::Function;
 use crate::function::name::{FunctionRef, Place, Qualifier};
 use crate::function::settings::qualifier_key;
@@ -152,8 +152,8 @@ impl Functions for Api {
         self.place_of(function).arn(&function.name, Some(&qualifier))
     }
 
-    fn failure(&self, failure: &Failure, request_id: &str) -> String {
-        failed(self, failure, request_id)
+    fn failure(&self, failure: &Failure, event: &Event) -> String {
+        failed(self, failure, event)
     }
 }
 

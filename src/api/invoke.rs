@@ -247,7 +247,9 @@ fn render(api: &Api, target: &Target, outcome: Outcome, report: &Report) -> Resp
     let (body, is_error): (Body, bool) = match outcome {
         Outcome::Response(body) => (body, false),
         Outcome::FunctionError(body) => (body, true),
-        Outcome::Failed(failure) => (failed(api, &failure, id).into_bytes().into(), true),
+        Outcome::Failed(failure) => {
+            (failed(api, &failure, &report.event).into_bytes().into(), true)
+        }
         Outcome::Refused(refusal) => {
             let response = answer::error(Surface::Invoke, &refused(&refusal, target));
             return name_log(api, report, response);
@@ -284,7 +286,10 @@ fn name_log(api: &Api, report: &Report, response: Response) -> Response {
 }
 
 /// A failure in AWS's words.
-pub(super) fn failed(api: &Api, failure: &Failure, id: &str) -> String {
+pub(super) fn failed(api: &Api, failure: &Failure, event: &Event) -> String {
+    let id = event.id;
+    // arn:aws:lambda:REGION:ACCOUNT:function:NAME
+    let function = event.invoked_arn.split(':').nth(6).unwrap_or_default();
     let timed_out = |after: &Duration| {
         format!("RequestId: {id} Error: Task timed out after {:.2} seconds", after.as_secs_f64())
     };
@@ -294,9 +299,10 @@ pub(super) fn failed(api: &Api, failure: &Failure, id: &str) -> String {
             ("Runtime.OutOfMemory", format!("RequestId: {id} Error: {exit}"))
         }
         Failure::Exited(exit) => ("Runtime.ExitError", format!("RequestId: {id} Error: {exit}")),
-        Failure::InitTimedOut { after } => {
-            ("Sandbox.Timedout", format!("{}. {}", timed_out(after), api.settings.unreachable()))
-        }
+        Failure::InitTimedOut { after } => (
+            "Sandbox.Timedout",
+            format!("{}. {}", timed_out(after), api.settings.unreachable(function)),
+        ),
         Failure::ResponseTooLarge { limit } => (
             "Function.ResponseSizeTooLarge",
             format!("Response payload size exceeded maximum allowed payload size ({limit} bytes)."),

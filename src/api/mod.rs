@@ -67,6 +67,7 @@ use crate::observe::time;
 use crate::package::s3::S3;
 use crate::package::{Directories, Files, Packages};
 use crate::sandbox::adoption::Adoption;
+use crate::sandbox::site::{Site, Sites};
 use crate::sandbox::slots::Slots;
 use crate::sandbox::watcher::EngineHealth;
 use crate::schedule::Schedules;
@@ -86,17 +87,19 @@ pub struct Settings {
     pub base_image: String,
     /// Where sandboxes reach the Runtime API.
     pub runtime_api: String,
-    pub network_name: String,
+    pub sites: Arc<Sites>,
     pub max_sandbox_head_bytes: usize,
 }
 
 impl Settings {
     /// What keeps a runtime from asking for its event, for who has to find out.
-    fn unreachable(&self) -> String {
+    fn unreachable(&self, function: &str) -> String {
+        let Site { home, runtime_api, .. } = self.sites.of(function);
         format!(
             "The function's runtime did not ask for an event at {} on network {}: either it is \
              slow to initialize, or a host firewall keeps containers from that address and port.",
-            self.runtime_api, self.network_name
+            runtime_api,
+            home.current().name
         )
     }
 }

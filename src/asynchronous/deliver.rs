@@ -282,8 +282,7 @@ impl Deliverer {
             }
             Outcome::FunctionError(body) => body,
             Outcome::Failed(failure) => {
-                let id = flight.stored.id.to_string();
-                Body::from(self.functions.failure(&failure, &id).into_bytes())
+                Body::from(self.functions.failure(&failure, &report.event).into_bytes())
             }
             Outcome::Refused(Refusal::Stopped) => {
                 let payload = Some(&*report.event.payload);

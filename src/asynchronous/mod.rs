@@ -72,7 +72,7 @@ use self::stored::{Attempt, Content, Stored, ids_of};
 pub use self::view::{EntryView, FunctionView, QueueView};
 use self::webhook::Webhook;
 use crate::config;
-use crate::dispatch::{Dispatcher, Failure, Target};
+use crate::dispatch::{Dispatcher, Event, Failure, Target};
 use crate::http::Body;
 
 /// The most that an asynchronous invocation may carry.
@@ -126,7 +126,7 @@ pub trait Functions: Send + Sync {
     fn arn(&self, function: &Address) -> String;
 
     /// What a caller would read of this failure.
-    fn failure(&self, failure: &Failure, request_id: &str) -> String;
+    fn failure(&self, failure: &Failure, event: &Event) -> String;
 }
 
 /// What a function's address means at the moment.

@@ -105,7 +105,7 @@ impl Functions for Known {
         format!("arn:aws:lambda:us-east-1:000000000000:function:{}:{qualifier}", function.name)
     }
 
-    fn failure(&self, failure: &Failure, _: &str) -> String {
+    fn failure(&self, failure: &Failure, _: &Event) -> String {
         format!("{{\"errorType\":\"{failure:?}\"}}")
     }
 }

@@ -104,6 +104,8 @@ pub struct Docker {
     pub network_name: String,
     /// None: the service takes the first free private one.
     pub subnet: Option<Subnet>,
+    /// Patterns of the names of functions that are to reach nothing but the Runtime API.
+    pub none_out_functions: Vec<String>,
     /// How many networks are kept ready for sandboxes to join.
     pub network_slots: usize,
     pub container_prefix: String,

@@ -59,7 +59,7 @@ sections! {
     }
     storage: RawStorage { path }
     docker: RawDocker {
-        network_name, subnet, network_slots, container_prefix, socket, pull_policy, base_image,
+        network_name, subnet, none_out_functions, network_slots, container_prefix, socket, pull_policy, base_image,
         call_timeout_ms,
     }
     execution: RawExecution {

@@ -49,6 +49,16 @@ pub(super) fn docker_host(text: &str) -> Option<PathBuf> {
     socket(text.strip_prefix("unix://")?)
 }
 
+pub(super) const MAX_FUNCTION_PATTERNS: usize = 100;
+pub(super) const FUNCTION_PATTERNS: &str = "a list of at most 100 names of functions, each of 1 to \
+     64 letters, digits, '_' or '-', where '*' stands for any of them and '?' for one";
+
+/// A function's name, or what stands for several.
+pub(super) fn function_pattern(text: &str) -> Option<String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*' | '?');
+    ((1..=64).contains(&text.len()) && text.chars().all(known)).then(|| text.to_owned())
+}
+
 pub(super) const NETWORK_NAME: &str = "1 to 128 letters, digits, '_', '.' or '-', the first one a \
      letter or digit; bridge, host, none and default are the Engine's own";
 

@@ -95,6 +95,13 @@ fn docker(check: &Check<'_>, raw: &super::raw::RawDocker) -> Result<Docker, Conf
             .text("docker.network_name", &raw.network_name, text::NETWORK_NAME, text::network_name)?
             .unwrap_or_else(|| text::DEFAULT_NETWORK_NAME.to_owned()),
         subnet: check.text("docker.subnet", &raw.subnet, Subnet::ALLOWED, subnet)?.flatten(),
+        none_out_functions: check.texts(
+            "docker.none_out_functions",
+            &raw.none_out_functions,
+            text::FUNCTION_PATTERNS,
+            text::MAX_FUNCTION_PATTERNS,
+            text::function_pattern,
+        )?,
         network_slots: check.count(&raw.network_slots, &ranges::NETWORK_SLOTS)?,
         container_prefix: check
             .text(

@@ -55,6 +55,8 @@ pub struct ContainerSpec {
     pub user: Option<String>,
     pub hostname: Option<String>,
     pub network: NetworkMode,
+    /// Name servers that the Engine's own asks for what it does not know; none takes the host's.
+    pub dns: Vec<String>,
     /// `name:address` each; the address may be `host-gateway`.
     pub extra_hosts: Vec<String>,
     pub read_only_root: bool,
@@ -135,6 +137,7 @@ impl ContainerSpec {
                 NetworkMode::Container(id) => Some(json!(format!("container:{id}"))),
             },
         );
+        set("Dns", (!self.dns.is_empty()).then(|| json!(self.dns)));
         set("ExtraHosts", (!self.extra_hosts.is_empty()).then(|| json!(self.extra_hosts)));
         set("Tmpfs", (!self.tmpfs.is_empty()).then(|| json!(self.tmpfs)));
         // Not as `Binds`, which make a source that is missing. Read-only is a mount, and not those
@@ -228,9 +231,11 @@ mod tests {
             read_only_root: true,
             open_files: Some(1024),
             ipc_mode: Some("none".to_owned()),
+            dns: vec!["127.0.0.1".to_owned()],
             ..ContainerSpec::default()
         };
         let host = &spec.body()["HostConfig"];
+        assert_eq!(host["Dns"], json!(["127.0.0.1"]));
         assert_eq!(host["CapDrop"], json!(["ALL"]));
         assert_eq!(host["SecurityOpt"], json!(["no-new-privileges"]));
         assert_eq!(host["ReadonlyRootfs"], true);

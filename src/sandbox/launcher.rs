@@ -16,8 +16,9 @@ use uuid::Uuid;
 
 use super::frost::Ask;
 use super::hot_reload::HotReload;
-use super::network::{Home, NetworkError, is_address_taken, is_network_missing};
+use super::network::{NetworkError, is_address_taken, is_network_missing};
 use super::removal::Removal;
+use super::site::{Site, Sites};
 use super::slot_table::{Left, Place};
 use super::slots::Slots;
 use super::spec;
@@ -52,7 +53,7 @@ pub struct Launcher {
     collector: Collector,
     common: Common,
     keys: Arc<Keys>,
-    home: Arc<Home>,
+    sites: Arc<Sites>,
     slots: Arc<Slots>,
     images: Mutex<HashMap<String, Arc<Image>>>,
     /// Unbounded by itself: each sandbox has at most one order in each, and sandboxes are bounded.
@@ -109,7 +110,7 @@ impl Launcher {
         dispatcher: Arc<Dispatcher>,
         (builder, hot_reload, collector): (Arc<Builder>, Arc<HotReload>, Collector),
         (common, keys): (Common, Arc<Keys>),
-        home: Arc<Home>,
+        sites: Arc<Sites>,
         slots: Arc<Slots>,
         threads: Threads,
     ) -> std::io::Result<Arc<Launcher>> {
@@ -126,7 +127,7 @@ impl Launcher {
             collector,
             common,
             keys,
-            home,
+            sites,
             slots,
             images: Mutex::new(HashMap::new()),
             starts,
@@ -195,13 +196,15 @@ impl Launcher {
         let function = target.function.as_ref().ok_or_else(no_image)?;
         let image = self.image(function)?;
         let _under_way = self.slots.start_begins();
-        let Some(place) = self.slots.take(sandbox, &target.arn) else {
-            return self.launch_alone(order, function, &image);
+        let site = self.sites.of(&target.name);
+        let place = (!site.none_out).then(|| self.slots.take(sandbox, &target.arn)).flatten();
+        let Some(place) = place else {
+            return self.launch_alone(site, order, function, &image);
         };
         match self.launch_in(&place, order, function, &image) {
             Err(StartError::Failed(why)) => {
                 // It is the slot's fault if it goes without.
-                let alone = self.launch_alone(order, function, &image);
+                let alone = self.launch_alone(site, order, function, &image);
                 match &alone {
                     Ok(()) => self.slots.refused(sandbox, &why),
                     Err(_) => self.slots.leave(sandbox, Left::Unused),
@@ -249,13 +252,14 @@ impl Launcher {
 
     fn launch_alone(
         &self,
+        site: &Site,
         order: &StartOrder,
         function: &Function,
         image: &Image,
     ) -> Result<(), StartError> {
         let mut network_was_made = false;
         for _ in 0..ADDRESS_TRIES {
-            let network = self.home.current();
+            let network = site.home.current();
             let address = self.slots.free_address(&network).ok_or_else(|| {
                 StartError::Failed(format!("no address is free on network {}", network.name))
             })?;
@@ -273,7 +277,7 @@ impl Launcher {
                         log::debug!("address {address} is taken: {error}");
                     } else if is_network_missing(&error) && !network_was_made {
                         network_was_made = true;
-                        self.home.remake()?;
+                        site.home.remake()?;
                     } else {
                         return Err(error.into());
                     }
@@ -282,7 +286,7 @@ impl Launcher {
         }
         Err(StartError::Failed(format!(
             "{ADDRESS_TRIES} addresses in turn were taken on network {}",
-            self.common.network_name
+            site.home.current().name
         )))
     }
 
@@ -299,10 +303,15 @@ impl Launcher {
         let unique = Uuid::new_v4().simple().to_string();
         let name = format!("{}{}-{}", self.common.container_prefix, target.name, &unique[..8]);
         let now = SystemTime::now();
-        let mut spec = spec::container(&self.common, order, function, image, network, now);
+        let (common, site) = (&self.common, self.sites.of(&target.name));
+        let api = &site.runtime_api;
+        let mut spec = spec::container(common, api, order, function, image, network, now);
+        if site.none_out {
+            spec::resolve_nothing(&mut spec);
+        }
         let address_of = IpAddr::V4(address);
         if let Some(key) = self.keys.issue(sandbox, address_of, &function.role, &target.name) {
-            spec::give_key(&mut spec, &key, &self.common.runtime_api);
+            spec::give_key(&mut spec, &key, api);
         }
         if let Code::Directory { path } = &function.code {
             spec::mount_code(&mut spec, self.hot_reload.source(path, &target.key)?);

@@ -17,6 +17,7 @@ pub mod launcher;
 pub mod network;
 pub mod pressure;
 mod removal;
+pub mod site;
 mod slot_table;
 pub mod slots;
 mod spec;

@@ -19,6 +19,8 @@ fn candidates() -> impl Iterator<Item = Ipv4Net> {
 pub struct Wanted {
     pub name: String,
     pub subnet: Option<Ipv4Net>,
+    /// Without a way to anything but the host.
+    pub internal: bool,
     pub owner: String,
 }
 
@@ -78,12 +80,12 @@ impl SandboxNetwork {
     /// Finds the network, or makes it.
     pub fn ensure(engine: &Engine, wanted: &Wanted) -> Result<SandboxNetwork, NetworkError> {
         if let Some(network) = engine.network(&wanted.name)? {
-            return SandboxNetwork::of(&network);
+            return SandboxNetwork::of(&network, wanted.internal);
         }
         let created = create(engine, wanted);
         // Another thread may have been quicker: then the Engine says that the subnet overlaps.
         if let Some(network) = engine.network(&wanted.name)? {
-            return SandboxNetwork::of(&network);
+            return SandboxNetwork::of(&network, wanted.internal);
         }
         created?;
         Err(NetworkError::Unusable {
@@ -92,11 +94,17 @@ impl SandboxNetwork {
         })
     }
 
-    fn of(network: &Network) -> Result<SandboxNetwork, NetworkError> {
+    fn of(network: &Network, internal: bool) -> Result<SandboxNetwork, NetworkError> {
         let unusable =
             |why: &str| NetworkError::Unusable { name: network.name.clone(), why: why.into() };
         if network.driver != "bridge" {
             return Err(unusable("its driver is not bridge"));
+        }
+        if internal && !network.internal {
+            return Err(unusable("it has a way out, and functions without one are to be on it"));
+        }
+        if internal && network.inter_container() {
+            return Err(unusable("its containers can reach each other"));
         }
         let subnet = *network.subnets.first().ok_or_else(|| unusable("it has no IPv4 subnet"))?;
         let gateway = network.gateway.or_else(|| subnet.host(1));
@@ -176,7 +184,10 @@ pub(super) fn is_network_missing(error: &EngineError) -> bool {
 }
 
 fn create(engine: &Engine, wanted: &Wanted) -> Result<(), NetworkError> {
-    let used: Vec<Ipv4Net> = engine.networks()?.into_iter().flat_map(|n| n.subnets).collect();
+    let mut used: Vec<Ipv4Net> = engine.networks()?.into_iter().flat_map(|n| n.subnets).collect();
+    // The Engine does not look at what others on this host use (Podman, virtual machines, a VPN)
+    // when it is told a subnet.
+    used.extend(routes(&std::fs::read_to_string("/proc/net/route").unwrap_or_default()));
     let choices: Vec<Ipv4Net> = match wanted.subnet {
         Some(subnet) => vec![subnet],
         None => candidates().filter(|c| !used.iter().any(|u| u.overlaps(*c))).collect(),
@@ -188,7 +199,7 @@ fn create(engine: &Engine, wanted: &Wanted) -> Result<(), NetworkError> {
             subnet: Some(subnet),
             gateway: subnet.host(1),
             inter_container: false,
-            internal: false,
+            internal: wanted.internal,
             labels: [(super::OWNER_LABEL.to_owned(), wanted.owner.clone())].into(),
         };
         match engine.create_network(&spec) {
@@ -206,9 +217,34 @@ fn create(engine: &Engine, wanted: &Wanted) -> Result<(), NetworkError> {
     Err(refused.map_or(NetworkError::NoFreeSubnet, NetworkError::Engine))
 }
 
+/// The networks that this host has a way to, but for the way to all others.
+/// <https://man7.org/linux/man-pages/man5/proc_net.5.html>: addresses as hexadecimal numbers whose
+/// bytes are in the network's order.
+fn routes(table: &str) -> Vec<Ipv4Net> {
+    let route = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| u32::from_str_radix(fields.get(at)?, 16).ok().map(u32::from_be);
+        let (destination, mask) = (number(1)?, number(7)?);
+        let prefix = u8::try_from(mask.leading_ones()).ok()?;
+        Ipv4Net::new(Ipv4Addr::from(destination), prefix).filter(|_| prefix > 0)
+    };
+    table.lines().skip(1).filter_map(route).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn routes_are_networks_in_use() {
+        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n\
+            eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+            cni0\t00001DAC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n\
+            eth0\t0002000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\nnonsense\n";
+        let found: Vec<String> = routes(table).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["172.29.0.0/16", "10.0.2.0/24"]);
+    }
 
     #[test]
     fn addresses_go_round_and_spare_the_gateway_and_the_taken() {

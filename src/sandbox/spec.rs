@@ -31,19 +31,17 @@ const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME=";
 pub struct Common {
     pub owner: String,
     pub container_prefix: String,
-    pub network_name: String,
-    /// `host:port` of the Runtime API as a sandbox reaches it; never with a scheme, which real
-    /// runtimes do not understand.
-    pub runtime_api: String,
     /// The most CPU that one sandbox may use, and the CPUs there are.
     pub max_cpus: f64,
     /// Whose key functions have, if any.
     pub credentials: Option<Credentials>,
 }
 
-/// The container of one sandbox.
+/// The container of one sandbox. `runtime_api` is `host:port` as it reaches that; never with a
+/// scheme, which real runtimes do not understand.
 pub(super) fn container(
     common: &Common,
+    runtime_api: &str,
     order: &StartOrder,
     function: &Function,
     image: &Image,
@@ -65,7 +63,7 @@ pub(super) fn container(
     ContainerSpec {
         // By its id: a tag that was given to another image meanwhile is not this function's.
         image: image.id.clone(),
-        env: environment(common, order, function, handler.map(String::as_str), now),
+        env: environment(common, runtime_api, order, function, handler.map(String::as_str), now),
         labels: [
             label(super::OWNER_LABEL, &common.owner),
             label(super::FUNCTION_LABEL, &target.name),
@@ -104,6 +102,13 @@ pub(super) fn container(
         stop_signal: Some("SIGTERM".to_owned()),
         ..ContainerSpec::default()
     }
+}
+
+/// Keep it from asking anybody for names. The Engine's own name server would ask the host's, some
+/// versions of it from the host, whatever network the container has; with this address it asks the
+/// container itself.
+pub(super) fn resolve_nothing(spec: &mut ContainerSpec) {
+    spec.dns = vec!["127.0.0.1".to_owned()];
 }
 
 /// Where a function finds its code.
@@ -159,6 +164,7 @@ fn nano_cpus(cpus: f64) -> u64 {
 /// <https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html>
 fn environment(
     common: &Common,
+    runtime_api: &str,
     order: &StartOrder,
     function: &Function,
     handler: Option<&str>,
@@ -166,7 +172,7 @@ fn environment(
 ) -> Vec<String> {
     let target = &order.target;
     let mut env = vec![
-        format!("AWS_LAMBDA_RUNTIME_API={}", common.runtime_api),
+        format!("AWS_LAMBDA_RUNTIME_API={runtime_api}"),
         format!("AWS_LAMBDA_FUNCTION_NAME={}", target.name),
         format!("AWS_LAMBDA_FUNCTION_VERSION={}", target.version),
         format!("AWS_LAMBDA_FUNCTION_MEMORY_SIZE={}", function.memory_mb),
@@ -222,8 +228,6 @@ mod tests {
         let common = Common {
             owner: "o".into(),
             container_prefix: "lambda-".into(),
-            network_name: "n".into(),
-            runtime_api: "172.30.0.1:8080".into(),
             max_cpus: 1.5,
             credentials: None,
         };
@@ -239,7 +243,8 @@ mod tests {
         let order = StartOrder { sandbox: 7, target, kind: Kind::OnDemand };
         let image = Image { command: vec!["app.handler".into()], ..Image::default() };
         let now = UNIX_EPOCH + Duration::from_millis(1_795_424_571_123);
-        container(&common, &order, &function, &image, NetworkMode::None, now)
+        let api = "172.30.0.1:8080";
+        container(&common, api, &order, &function, &image, NetworkMode::None, now)
     }
 
     #[test]
