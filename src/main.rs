@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lambda_runtime_api_server::access::{self, keys::Keys};
+use lambda_runtime_api_server::audit::Audit;
 use lambda_runtime_api_server::audit_command;
 use lambda_runtime_api_server::config::arguments::{
     self, Command, EXIT_FAILURE, EXIT_OK, EXIT_USAGE, HELP, VERSION,
@@ -82,7 +83,8 @@ fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
     let service = Service::start(config, systemd.take_sockets()).map_err(|error| failed(&error))?;
     let status = format!("Serving on {}", service.addresses());
     systemd.ready(&status, service.pulse());
-    reload_keys(hangups, service.keys(), config.file.clone(), (systemd.notifier(), status));
+    let keys = (service.keys(), service.audit());
+    reload_keys(hangups, keys, config.file.clone(), (systemd.notifier(), status));
     wait(&mut ends);
     systemd.stopping();
     log::info!("stopping; a second signal hurries");
@@ -103,7 +105,7 @@ fn serve(config: &Config, mut systemd: Systemd) -> Result<(), Failed> {
 /// Reads the section `[auth]` with its files again at each SIGHUP. What cannot be read changes nothing.
 fn reload_keys(
     mut hangups: UnixStream,
-    keys: Arc<Keys>,
+    (keys, audit): (Arc<Keys>, Audit),
     file: Option<PathBuf>,
     (systemd, status): (Notifier, String),
 ) {
@@ -114,6 +116,7 @@ fn reload_keys(
                 Ok(config) => {
                     let (count, roles) = (config.auth.keys.len(), config.auth.roles.len());
                     keys.replace(config.auth);
+                    audit.reloaded(&format!("{count} access keys, {roles} roles"));
                     log::info!("SIGHUP: {count} access keys and {roles} roles are valid now");
                 }
                 Err((_, message)) => {

@@ -372,6 +372,10 @@ impl Service {
         self.keys.clone()
     }
 
+    pub fn audit(&self) -> Audit {
+        self.audit.clone()
+    }
+
     /// Stops in order. `hurry` says, whenever asked, whether to wait no longer for invocations.
     pub fn stop(&self, hurry: impl Fn() -> bool) {
         self.server.stop_listening();

@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import uuid
@@ -77,9 +78,9 @@ def service(make_module_service, tmp_path_factory):
 def audited(make_service, tmp_path):
     """A service of the test's own, whose log is `service.audit`."""
 
-    def make(start=True, **audit):
+    def make(start=True, auth=None, **audit):
         path = audit.pop("path", tmp_path / "log")
-        service = make_service(start=False, audit={"path": str(path), **audit})
+        service = make_service(start=False, audit={"path": str(path), **audit}, auth=auth or {})
         service.audit = path
         return service.start() if start else service
 
@@ -241,6 +242,28 @@ def test_what_is_refused_is_told_and_a_flood_of_it_is_counted(service, name):
 
     wait_for(counted, 10, "each of 300 refused calls has a line or is counted")
     verify(service.audit)
+
+
+def test_a_signed_call_has_its_key_and_a_wrong_signature_has_none(audited, tmp_path):
+    (tmp_path / "secret").write_text("the-secret-of-the-key")
+    (tmp_path / "secret").chmod(0o600)
+    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    (tmp_path / "policy").write_text(json.dumps({"Version": "2012-10-17", "Statement": [everything]}))
+    (tmp_path / "policy").chmod(0o600)
+    files_of_it = {"secret_file": str(tmp_path / "secret"), "policy_file": str(tmp_path / "policy")}
+    keys = [{"access_key_id": "AKIDAUDITOR", **files_of_it}]
+    service = audited(auth={"keys": keys})
+    service.configure(auth={"keys": keys, "require_signature": "always"})
+    service.signal(signal.SIGHUP)
+    assert told(service.audit, "config-reloaded", what="1 access keys, 0 roles")
+    service.boto(key=("AKIDAUDITOR", "the-secret-of-the-key")).get_account_settings()
+    call = told(service.audit, "call", action="lambda:GetAccountSettings")[0]
+    assert call["who"] == {"kind": "signed", "peer": "127.0.0.1", "key": "AKIDAUDITOR"}
+    with pytest.raises(botocore.exceptions.ClientError):
+        service.boto(key=("AKIDAUDITOR", "guessed")).get_account_settings()
+    refused = told(service.audit, "refused", error="InvalidSignatureException")[0]
+    assert "key" not in refused["who"], "who has not signed is not taken for who has"
+    assert b"the-secret-of-the-key" not in b"".join(file.read_bytes() for file in files(service.audit))
 
 
 def test_it_is_for_its_owner_alone_and_no_second_service_may_have_it(service, audited):
