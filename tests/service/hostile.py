@@ -109,7 +109,7 @@ def siege(request, service, neighbour_function):
     assert service.threads() <= threads + 1
     # The neighbour's runtime and what asks this; the attacker's are gone with it.
     wait_for(lambda: gauge(service, "lambda_http_connections") < 20, 20, "nobody holds connections any more")
-    assert gauge(service, "lambda_http_buffered_bytes") == 0
+    wait_for(lambda: gauge(service, "lambda_http_buffered_bytes") == 0, 20, "nothing is held for anybody")
 
 
 class Attacker:
