@@ -39,7 +39,7 @@ impl Api {
         Who { kind, key, ..who }
     }
 
-    fn who_at(&self, peer: IpAddr) -> Who {
+    pub(super) fn who_at(&self, peer: IpAddr) -> Who {
         let kind = match self.peer(peer) {
             Peer::Loopback => "loopback",
             Peer::Remote(address) if self.dispatcher.is_sandbox(address) => "sandbox",
@@ -75,9 +75,22 @@ impl Api {
         (method, path): (&str, &str),
         response: Response,
     ) -> Response {
-        if self.audit.is_on() && response.status() >= 400 {
+        match self.audit.is_on() {
+            true => self.refused_to(self.who_at(peer), (method, path), response),
+            false => response,
+        }
+    }
+
+    /// The same of somebody who is known.
+    pub(super) fn refused_to(
+        &self,
+        who: Who,
+        (method, path): (&str, &str),
+        response: Response,
+    ) -> Response {
+        if response.status() >= 400 {
             let (status, error) = (response.status(), response.error());
-            self.audit.refused(method, path, &self.who_at(peer), status, error);
+            self.audit.refused(method, path, &who, status, error);
         }
         response
     }

@@ -100,8 +100,12 @@ impl Api {
         match self.check_signed(surface, &request) {
             Ok(()) => self.route(request, responder),
             Err(refusal) => {
-                let response = error(surface, refusal);
-                responder.send(self.refused(&request.head, response));
+                // The policy has spoken: the signature was right, and its key is who asked.
+                let known = refusal.error_type == "AccessDeniedException";
+                let head = &request.head;
+                let who = if known { self.who(head) } else { self.who_at(head.peer.ip()) };
+                let (asked, response) = ((head.method, head.path), error(surface, refusal));
+                responder.send(self.refused_to(who, asked, response));
             }
         }
     }

@@ -389,3 +389,23 @@ def test_who_comes_through_a_proxy_is_no_process_of_this_host(make_service, keys
         assert service.http("GET", path, headers={"X-Forwarded-For": "127.0.0.1"}).status == 403, path
     assert service.boto(key=ADMIN).get_account_settings()
     assert service.http("GET", "/status", source="127.0.0.3").status == 200
+
+
+def test_the_audit_log_names_the_key(make_service, keys, tmp_path):
+    service = make_service(auth=keys.section(ADMIN[0], LIMITED[0]), audit={"path": str(tmp_path / "audit")})
+    service.remote = remote(service)
+    service.boto(url=service.remote, key=ADMIN).list_functions()
+    error(service.boto(url=service.remote, key=LIMITED).list_functions)
+    error(service.boto(url=service.remote, key=(ADMIN[0], "wrong")).list_functions)
+
+    def lines():
+        (file,) = (tmp_path / "audit").glob("*.jsonl")
+        told = map(json.loads, file.read_text().splitlines())
+        return [line for line in told if line["event"] in ("call", "refused")]
+
+    called, denied, forged = wait_for(lambda: len(lines()) == 3 and lines(), 10, "three calls in the audit log")
+    assert (called["action"], called["who"]["kind"], called["who"]["key"]) == ("lambda:ListFunctions", "signed", ADMIN[0])
+    assert (denied["error"], denied["who"]["key"]) == ("AccessDeniedException", LIMITED[0])
+    # What nobody has proved is not told of anybody.
+    assert (forged["error"], forged["who"]["kind"]) == ("InvalidSignatureException", "stranger")
+    assert "key" not in forged["who"]
