@@ -3,8 +3,14 @@
 
 use std::path::Path;
 
+use lambda_runtime_api_server::access::signature::fuzzing as signature;
+use lambda_runtime_api_server::api::fuzzing as api;
+use lambda_runtime_api_server::docker::fuzzing as docker;
+use lambda_runtime_api_server::function::fuzzing as function;
 use lambda_runtime_api_server::fuzzing::Seed;
 use lambda_runtime_api_server::http::fuzzing as http;
+use lambda_runtime_api_server::logs::filter::fuzzing as filter;
+use lambda_runtime_api_server::schedule::fuzzing as schedule;
 use zip_builder::{ZipEntry, zip};
 
 #[path = "../../src/package/zip_builder.rs"]
@@ -14,6 +20,13 @@ const CORPORA: &[(&str, &[Seed])] = &[
     ("http_head", http::HEAD_SEEDS),
     ("http_body", http::BODY_SEEDS),
     ("http_connection", http::CONNECTION_SEEDS),
+    ("sigv4", signature::SEEDS),
+    ("arn", function::ARN_SEEDS),
+    ("docker_frames", docker::FRAMES_SEEDS),
+    ("event_stream", docker::EVENT_STREAM_SEEDS),
+    ("json_shapes", api::SHAPES_SEEDS),
+    ("filter_patterns", filter::SEEDS),
+    ("schedules", schedule::SEEDS),
 ];
 
 fn main() -> std::io::Result<()> {

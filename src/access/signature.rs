@@ -518,3 +518,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 #[path = "signature_tests.rs"]
 mod tests;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[path = "signature_fuzzing.rs"]
+pub mod fuzzing;

@@ -152,7 +152,7 @@ fn named(raw: &str, alias: &str, context: &Context<'_>) -> Result<String, AwsErr
     whole_function(raw, context)
 }
 
-fn check_name(name: &str, found: &mut Violations) {
+pub(super) fn check_name(name: &str, found: &mut Violations) {
     length(found, "name", Some(name), 1, 128);
     matching(found, "name", Some(name), NAME_PATTERN, |name| {
         let word = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
@@ -160,7 +160,7 @@ fn check_name(name: &str, found: &mut Violations) {
     });
 }
 
-fn check_model(request: &AliasRequest, found: &mut Violations) {
+pub(super) fn check_model(request: &AliasRequest, found: &mut Violations) {
     check_version(request.function_version.as_deref(), found);
     length(found, "description", request.description.as_deref(), 0, 256);
     let Some(weights) = weights(request.routing_config.as_ref()) else { return };
@@ -206,7 +206,7 @@ fn weights(config: Option<&RoutingConfig>) -> Option<&BTreeMap<String, f64>> {
 }
 
 /// The second version of an alias that points at `version`. An empty configuration means none.
-fn additional(
+pub(super) fn additional(
     config: Option<RoutingConfig>,
     version: &str,
 ) -> Result<Option<Additional>, AwsError> {

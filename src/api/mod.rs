@@ -19,6 +19,9 @@ mod events;
 mod function_errors;
 mod function_rules;
 pub mod functions;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod invoke;
 mod json_text;
 mod logs;

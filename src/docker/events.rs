@@ -110,6 +110,12 @@ impl WireEvent {
     }
 }
 
+/// When a line's event happened, and what it was; `None` where that is of no interest.
+pub(super) fn parse(line: &[u8]) -> Result<(EventTime, Option<Event>), serde_json::Error> {
+    let wire: WireEvent = crate::json::from_slice(line)?;
+    Ok((EventTime(wire.time_nano), wire.event()))
+}
+
 /// An open event stream.
 pub struct EventStream {
     lines: Lines<BodyReader<'static>>,
@@ -224,12 +230,13 @@ impl EventStream {
             if line.is_empty() {
                 continue;
             }
-            let wire: WireEvent = crate::json::from_slice(&line).map_err(|e| {
-                EngineError::Malformed { call: CALL.to_owned(), reason: e.to_string() }
+            let (time, event) = parse(&line).map_err(|e| EngineError::Malformed {
+                call: CALL.to_owned(),
+                reason: e.to_string(),
             })?;
-            self.last = self.last.max(Some(EventTime(wire.time_nano)));
-            if let Some(event) = wire.event() {
-                return Ok(Some(event));
+            self.last = self.last.max(Some(time));
+            if event.is_some() {
+                return Ok(event);
             }
         }
     }

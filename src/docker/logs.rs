@@ -140,7 +140,7 @@ impl Engine {
     }
 }
 
-fn read_all(
+pub(super) fn read_all(
     reader: &mut dyn Read,
     max_bytes: usize,
 ) -> io::Result<Result<VecDeque<Logged>, BadFrame>> {

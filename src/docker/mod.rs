@@ -25,6 +25,9 @@ mod engine;
 mod error;
 mod events;
 mod frames;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod images;
 mod ipv4net;
 mod lines;

@@ -8,6 +8,9 @@
 
 pub mod alias;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod layer_store;
 pub mod layers;
 pub mod model;

@@ -172,6 +172,11 @@ pub const HEAD_SEEDS: &[Seed] = &[
     ("asterisk", b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n"),
     ("both", b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
     ("many", b"GET / HTTP/1.1\r\nHost: h\r\na:1\r\nb:2\r\nc:3\r\nd:4\r\ne:5\r\nf:6\r\ng:7\r\nh:8\r\ni:9\r\nj:0\r\nk:1\r\nl:2\r\n\r\n"),
+    // Found by fuzzing: a method may be so long that the line is too long.
+    (
+        "method",
+        b"mmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmmm / HTTP/1.1\r\nHost: h\r\n\r\n",
+    ),
     ("folded", b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n"),
 ];
 

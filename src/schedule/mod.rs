@@ -23,6 +23,9 @@
 mod book;
 mod counters;
 pub mod cron;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod missed;
 pub mod payload;

@@ -68,7 +68,7 @@ struct Sent {
     message: Option<String>,
 }
 
-fn batch(call: &Call, found: &mut Violations) -> Result<Vec<LogEvent>, AwsError> {
+pub(super) fn batch(call: &Call, found: &mut Violations) -> Result<Vec<LogEvent>, AwsError> {
     let Some(sent) = call.large::<Vec<Sent>>()? else {
         found.push(Violation::null(LARGE));
         return Ok(Vec::new());
@@ -96,7 +96,7 @@ fn batch(call: &Call, found: &mut Violations) -> Result<Vec<LogEvent>, AwsError>
     Ok(events)
 }
 
-fn check_batch(events: &[LogEvent]) -> Result<(), AwsError> {
+pub(super) fn check_batch(events: &[LogEvent]) -> Result<(), AwsError> {
     let sizes = events.iter().map(|event| event.message.len() + EVENT_OVERHEAD_BYTES);
     if let Some(size) = sizes.clone().find(|size| *size > BATCH_BYTES) {
         return Err(invalid(format!(

@@ -5,6 +5,8 @@
 //! members are those of botocore's `logs/2014-03-28/service-2.json`.
 
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod groups;
 mod request;
 mod rules;

@@ -5,6 +5,8 @@
 //! members are those of botocore's `scheduler/2021-06-30/service-2.json`.
 
 mod definition;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod groups;
 mod request;
 mod schedules;

@@ -5,6 +5,8 @@
 pub(super) const MAX_HEAD_BYTES: usize = 512;
 pub(super) const MAX_URI_BYTES: usize = 128;
 pub(super) const MAX_FIELDS: usize = 12;
+/// What a request line may have beside its target.
+const LINE_ROOM_BYTES: usize = 32;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head<'a> {
@@ -61,6 +63,7 @@ pub(super) fn head(data: &[u8]) -> Option<Head<'_>> {
         && target.iter().all(u8::is_ascii_graphic)
         && data.len() <= MAX_HEAD_BYTES
         && target.len() <= MAX_URI_BYTES
+        && line.len() + 2 <= MAX_URI_BYTES + LINE_ROOM_BYTES
         && head.fields.len() <= MAX_FIELDS
         && (hosts == 1 || (hosts == 0 && minor == 0));
     fits.then_some(head)

@@ -9,6 +9,9 @@
 
 mod columns;
 mod expression;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod regex;
 mod value;
