@@ -98,13 +98,14 @@ impl WireEvent {
         }
         let container_id = self.actor.id;
         match self.action.as_str() {
-            "die" => {
+            // Podman tells of a death as Docker does, but finds it by its own name only.
+            "die" | "died" => {
                 let exit_code = self.actor.attributes.get("exitCode");
                 let exit_code = exit_code.and_then(|code| code.parse().ok());
                 Some(Event::Died { container_id, exit_code, time })
             }
             "oom" => Some(Event::OutOfMemory { container_id, time }),
-            "destroy" => Some(Event::Destroyed { container_id, time }),
+            "destroy" | "remove" => Some(Event::Destroyed { container_id, time }),
             _ => None,
         }
     }
@@ -171,7 +172,7 @@ impl Engine {
         let settings = self.settings();
         let mut filters = serde_json::json!({
             "type": ["container", "network"],
-            "event": ["die", "oom", "destroy", "disconnect"],
+            "event": ["die", "died", "oom", "destroy", "remove", "disconnect"],
         });
         if !labels.is_empty() {
             filters["label"] = serde_json::json!(labels);
@@ -285,6 +286,15 @@ mod tests {
         assert_eq!(event(r#"{"Type":"network","Action":"destroy","Actor":{"ID":"n"}}"#), None);
         assert_eq!(event(r#"{"Type":"container","Action":"exec_die","Actor":{"ID":"c"}}"#), None);
         assert_eq!(event("{}"), None);
+    }
+
+    #[test]
+    fn podmans_names_mean_the_same() {
+        let of = |action: &str| {
+            event(&format!(r#"{{"Type":"container","Action":"{action}","Actor":{{"ID":"c"}}}}"#))
+        };
+        assert!(of("died").is_some() && of("died") == of("die"));
+        assert!(of("remove").is_some() && of("remove") == of("destroy"));
     }
 
     #[test]

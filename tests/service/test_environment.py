@@ -3,12 +3,14 @@ configured; and what a function may not set."""
 
 import json
 import re
+from pathlib import Path
 
 import boto3
 import botocore.exceptions
 import pytest
 
 from conftest import build_function
+from docker_cli import docker, inspect
 from harness import REGION, ROLE, archive
 from runtime_images import runtime_image
 
@@ -208,3 +210,16 @@ def test_a_function_lives_in_the_region_that_the_signature_names(service):
     assert here.list_layer_versions(LayerName="l")["LayerVersions"] == []
     there.delete_function(FunctionName="both")
     assert variables(here, "both")["WHERE"] == "here"
+
+
+def test_the_engines_default_seccomp_profile_is_kept(service):
+    if "name=seccomp" not in docker("info", "--format", "{{.SecurityOptions}}"):
+        pytest.skip("this Engine runs without seccomp")
+    client = service.boto()
+    create(client, "filtered")
+    variables(client, "filtered")
+    (container,) = service.sandboxes("filtered")
+    # The process itself, as the kernel shows it to the host: 2 is a filter.
+    process = Path(f"/proc/{inspect(container)['State']['Pid']}/status").read_text()
+    told = dict(line.split(":\t", 1) for line in process.splitlines() if ":\t" in line)
+    assert (told["Seccomp"], told["NoNewPrivs"], told["CapEff"]) == ("2", "1", "0" * 16)
