@@ -164,7 +164,7 @@ def test_calls_without_number(service, attackers, call):
     # Where the first call ends the invocation, the others go on all the same.
     answer = attacker.invoke(op="http", send=call * 4, answers=4, storm_ms=2_000, connections=8)
     assert answer.status == 200
-    wait_for(lambda: gauge(service, "lambda_http_requests_total") - before > 3_000, 20, "there are thousands of them")
+    wait_for(lambda: gauge(service, "lambda_http_requests_total") - before > 300, 20, "there are many of them")
     time.sleep(2)
     assert len(service.log()) - log < 20_000, "what it calls does not fill the log"
 
