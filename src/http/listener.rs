@@ -21,6 +21,8 @@ use super::limits::{Counters, LEAST_CONNECTIONS, Limits, is_fair};
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// How many are accepted before the other sockets, and the end, are looked at again.
 const TURN: usize = 256;
+/// Connections that may wait to be accepted; the kernel allows no more than net.core.somaxconn.
+const BACKLOG: i32 = 4096;
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 61\r\n\r\n{\"message\":\"This service has as many connections as it may.\"}";
 
 /// Who holds how many connections.
@@ -101,6 +103,8 @@ pub(super) fn start(
 ) -> io::Result<JoinHandle<()>> {
     for listener in &listeners {
         listener.set_nonblocking(true)?;
+        // The standard library's 128 overflow in a burst, and a client then tries again after 1 s.
+        rustix::net::listen(listener, BACKLOG)?;
         // Accepted sockets inherit this on Linux: an answer must not wait for an acknowledgement.
         rustix::net::sockopt::set_tcp_nodelay(listener, true)?;
     }
