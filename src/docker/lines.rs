@@ -53,7 +53,9 @@ impl<R: Read> Lines<R> {
                 return Ok(if line.len() > self.limit { Line::TooLong } else { Line::Whole(line) });
             }
             self.searched = self.buffer.len();
-            if self.searched > self.limit {
+            // A CR at the end may be of the end mark.
+            let text = self.buffer.strip_suffix(b"\r").unwrap_or(&self.buffer);
+            if text.len() > self.limit {
                 return Ok(Line::TooLong);
             }
             let mut chunk = [0; CHUNK_BYTES];
@@ -122,5 +124,8 @@ mod tests {
         assert_eq!(lines(&[Some(b"abcd\n")], 4).next_line().unwrap(), whole("abcd"));
         assert_eq!(lines(&[Some(b"abcde\n")], 4).next_line().unwrap(), Line::TooLong);
         assert_eq!(lines(&[Some(b"abcde"), Some(b"f")], 4).next_line().unwrap(), Line::TooLong);
+        // Found by fuzzing: the end mark may come in two pieces.
+        assert_eq!(lines(&[Some(b"abcd\r"), Some(b"\n")], 4).next_line().unwrap(), whole("abcd"));
+        assert_eq!(lines(&[Some(b"abcd\r"), Some(b"x")], 4).next_line().unwrap(), Line::TooLong);
     }
 }

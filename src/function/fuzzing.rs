@@ -40,6 +40,10 @@ fn check_found(found: &FunctionRef, raw: &str, beside: Option<&str>) {
     }
     let qualifier = qualifier.as_deref();
     assert_eq!(qualifier.map(Qualifier::new), found.qualifier);
+    // Inside a name the model bounds a qualifier with all the rest only, beside it by itself.
+    if qualifier.is_some_and(|text| text.len() > 128) {
+        return;
+    }
     // Where it may stand twice it means the same twice.
     assert_eq!(parse(raw, qualifier, HERE).unwrap(), *found);
     let whole = HERE.arn(&found.name, None);
