@@ -248,10 +248,12 @@ impl Service {
         let directories = Directories::new(config.development.hot_reload_paths.clone());
         let hot_reload = HotReload::start(directories.clone(), dispatcher.clone())
             .map_err(StartError::HotReload)?;
+        let counters = Arc::new(Counters::default());
         let pool = http::blocking::Pool::start(
             "blocking",
             config.server.blocking_threads,
             config.server.max_waiting_calls,
+            &counters,
         );
         let pool = Arc::new(pool.map_err(StartError::Thread)?);
         let collector = Collector::start(engine.clone(), Arc::new(logs.clone()), pool.clone())
@@ -287,7 +289,6 @@ impl Service {
         packages.resume(&registry);
         packages.collect(&registry);
 
-        let counters = Arc::new(Counters::default());
         let place = Place { region: &config.aws.region, account_id: &config.aws.account_id };
         let adoption = Adoption::start(
             engine.clone(),

@@ -62,7 +62,7 @@ impl Bench {
         let settings = Settings { call_timeout: Duration::from_secs(5), ..peer.settings() };
         let engine = Engine::connect(&settings).unwrap();
         let kept = Arc::new(Kept::default());
-        let pool = Arc::new(Pool::start("blocking", 1, 4).unwrap());
+        let pool = Arc::new(Pool::start("blocking", 1, 4, &Arc::default()).unwrap());
         let collector = Collector::start(engine, kept.clone(), pool).unwrap();
         let target = Arc::new(Target {
             key: "r/f/$LATEST".to_owned(),

@@ -4,9 +4,12 @@
 //! the job comes back, so that its responder can say 503.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use super::limits::Counters;
 
 /// A piece of blocking work.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -21,15 +24,22 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub fn start(name: &str, threads: usize, max_waiting: usize) -> std::io::Result<Pool> {
+    /// Panics of jobs are counted in `counters`.
+    pub fn start(
+        name: &str,
+        threads: usize,
+        max_waiting: usize,
+        counters: &Arc<Counters>,
+    ) -> std::io::Result<Pool> {
         let (jobs, waiting) = crossbeam_channel::bounded::<Job>(max_waiting);
         let mut handles = Vec::new();
         for index in 0..threads.max(1) {
-            let jobs = waiting.clone();
+            let (jobs, counters) = (waiting.clone(), counters.clone());
             handles.push(thread::Builder::new().name(format!("{name}-{index}")).spawn(
                 move || {
                     for job in jobs {
                         if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                            Counters::add(&counters.panics);
                             log::error!("a blocking job panicked; its request was answered 500");
                         }
                     }
@@ -71,7 +81,8 @@ mod tests {
 
     #[test]
     fn a_full_pool_gives_the_job_back_and_a_panic_costs_no_thread() {
-        let pool = Pool::start("test", 1, 1).unwrap();
+        let counters = Arc::new(Counters::default());
+        let pool = Pool::start("test", 1, 1, &counters).unwrap();
         let (release, gate) = mpsc::channel::<()>();
         let (started, running) = mpsc::channel::<()>();
         assert!(pool.offer(Box::new(|| panic!("expected by this test"))).is_ok());
@@ -85,7 +96,9 @@ mod tests {
             started.send(()).unwrap();
             gate.recv().unwrap();
         }));
+        // The same thread has gone on: there is no other.
         running.recv().unwrap();
+        assert_eq!(counters.panics.load(std::sync::atomic::Ordering::Relaxed), 1);
         assert!(pool.offer(Box::new(|| ())).is_ok());
         assert!(pool.offer(Box::new(|| ())).is_err());
         assert_eq!(pool.waiting(), 1);
