@@ -128,7 +128,12 @@ impl Api {
         let Some(route) = Route::found(head) else {
             return Ok(()); // There is nothing to do for it.
         };
-        for (action, resource) in needed(route, head, body, place, &self.keys.configured()) {
+        let auth = self.keys.configured();
+        let needed = needed(route, head, body, place, &auth).map_err(|error| {
+            let message = "Could not parse request body into json.";
+            AwsError::new(400, "SerializationException", message).because(error)
+        })?;
+        for (action, resource) in needed {
             let decision = match found.of_sandbox && surface != Surface::Invoke {
                 true => Decision::NotAllowed,
                 false => found.policy.decide(&action, &resource),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::function_rules::ROLE_PATTERN;
+use crate::api::fuzzing::AcceptAll;
 use crate::function::model::{Architecture, TracingMode};
 use crate::function::name::Place;
 
@@ -17,27 +18,6 @@ fn context() -> Context<'static> {
         now: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
         host: None,
         format_time: |_| "date".to_owned(),
-    }
-}
-
-/// Takes all code and all layers.
-struct AcceptAll;
-
-impl Accept for AcceptAll {
-    fn code(&self, code: NewCode) -> Result<Code, AwsError> {
-        Ok(match code {
-            NewCode::Image(uri) => Code::Image { uri, resolved_uri: None },
-            NewCode::Zip(bytes) => {
-                Code::Zip { sha256_hex: "00ff10".to_owned(), size: bytes.len() as u64 }
-            }
-            NewCode::S3 { .. } => Code::Zip { sha256_hex: "00".to_owned(), size: 0 },
-            NewCode::Directory(path) => Code::Directory { path },
-        })
-    }
-
-    fn layers(&self, arns: &[String]) -> Result<Vec<LayerUse>, AwsError> {
-        let layer = |arn: &String| LayerUse { arn: arn.clone(), sha256_hex: "0".into(), size: 5 };
-        Ok(arns.iter().map(layer).collect())
     }
 }
 

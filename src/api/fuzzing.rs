@@ -136,7 +136,7 @@ fn base(body: &[u8]) -> Function {
 }
 
 /// Takes all code and all layers.
-struct AcceptAll;
+pub(super) struct AcceptAll;
 
 impl Accept for AcceptAll {
     fn code(&self, code: NewCode) -> Result<Code, AwsError> {

@@ -5,7 +5,10 @@
 //! destinations of a function are invoked for who names them, and a role's powers are given to who
 //! may pass it (`iam:PassRole`). Surfaces that AWS does not have are named `operator:`.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::route::{QueueCall, Route};
 use super::{logs, query};
@@ -18,17 +21,18 @@ pub(super) type Permission = (String, String);
 
 const ANY: &str = "*";
 
-/// All of them have to be allowed.
+/// All of them have to be allowed. An error where the body, which may name more of them, cannot be
+/// read whole: what is not known cannot be denied.
 pub(super) fn needed(
     route: Route<'_>,
     head: &Head<'_>,
     body: &[u8],
     place: Place<'_>,
     auth: &Auth,
-) -> Vec<Permission> {
+) -> Result<Vec<Permission>, serde_json::Error> {
     let any = |action: &str| vec![(action.to_owned(), ANY.to_owned())];
     let value = |name: &str| query::value(head.query, name);
-    match route {
+    Ok(match route {
         Route::Invoke(name) | Route::InvokeAsync(name) => {
             let name = query::decode(name).unwrap_or_default();
             let qualifier = value("Qualifier");
@@ -36,11 +40,13 @@ pub(super) fn needed(
         }
         Route::Control(operation) => {
             let values = super::control::values(operation.path, head.path).unwrap_or_default();
-            let body = if operation.reads_others() { json(body) } else { Value::Null };
+            let body = if operation.reads_others() { json(body)? } else { Value::Null };
             let resource = control_resource(operation.path, &values, &body, place);
             let mut needed = vec![(format!("lambda:{}", operation.name), resource)];
             let role = body["Role"].as_str().filter(|role| auth.roles.contains_key(*role));
             needed.extend(role.map(|role| ("iam:PassRole".to_owned(), role.to_owned())));
+            let layers = body["Layers"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            needed.extend(layers.map(|arn| ("lambda:GetLayerVersion".to_owned(), arn.to_owned())));
             let destinations = ["OnSuccess", "OnFailure"]
                 .map(|end| body["DestinationConfig"][end]["Destination"].as_str());
             needed.extend(destinations.into_iter().flatten().filter_map(|arn| target(arn, place)));
@@ -49,14 +55,14 @@ pub(super) fn needed(
         Route::Logs => {
             let operation = head.header_str("x-amz-target").and_then(logs::operation_name);
             let action = format!("logs:{}", operation.unwrap_or("Unknown"));
-            logs_resources(&json(body), place)
+            logs_resources(&json(body)?, place)
                 .into_iter()
                 .map(|resource| (action.clone(), resource))
                 .collect()
         }
         Route::Scheduler(operation) => {
             let values = super::control::values(operation.path, head.path).unwrap_or_default();
-            let body = json(body);
+            let body = json(body)?;
             // A definition names its group itself; where there is none, the query does.
             let group = match head.method {
                 "POST" | "PUT" => body["GroupName"].as_str().map(str::to_owned),
@@ -89,11 +95,34 @@ pub(super) fn needed(
         Route::Health | Route::Next | Route::Response(_) | Route::Error(_) | Route::InitError => {
             any("operator:None")
         }
-    }
+    })
 }
 
-fn json(body: &[u8]) -> Value {
-    serde_json::from_slice(body).unwrap_or_default()
+/// The members that may name something; the others, which may be large, are passed over as their
+/// operations pass over them.
+const NAMING: [&str; 12] = [
+    "FunctionName",
+    "Role",
+    "Layers",
+    "DestinationConfig",
+    "GroupName",
+    "Target",
+    "logGroupName",
+    "logGroupNames",
+    "logGroupIdentifier",
+    "logGroupIdentifiers",
+    "logStreamName",
+    "resourceArn",
+];
+
+fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
+    if body.is_empty() {
+        return Ok(Value::Null);
+    }
+    let members: BTreeMap<String, Box<RawValue>> = serde_json::from_slice(body)?;
+    let naming = members.into_iter().filter(|(name, _)| NAMING.contains(&name.as_str()));
+    let read = |value: Box<RawValue>| serde_json::from_str::<Value>(value.get());
+    naming.map(|(name, value)| Ok((name, read(value)?))).collect()
 }
 
 fn invoke(name: &str, qualifier: Option<&str>, place: Place<'_>) -> Permission {
@@ -175,7 +204,11 @@ mod tests {
     const PLACE: Place<'_> = Place { region: "eu-west-1", account_id: "000000000000" };
     const ROLE: &str = "arn:aws:iam::000000000000:role/strong";
 
-    fn of(method: &str, target: &str, body: &str) -> Vec<(String, String)> {
+    fn of(method: &str, target: &str, body: &str) -> Vec<Permission> {
+        read(method, target, body).unwrap()
+    }
+
+    fn read(method: &str, target: &str, body: &str) -> Result<Vec<Permission>, serde_json::Error> {
         let policy = crate::access::policy::Policy::parse(r#"{"Statement": []}"#).unwrap();
         let policy = std::sync::Arc::new(policy);
         let key = AccessKey { secret: Secret::for_tests("s"), policy: policy.clone() };
@@ -244,6 +277,10 @@ mod tests {
         let weak = r#"{"FunctionName":"f","Role":"arn:aws:iam::000000000000:role/weak"}"#;
         assert_eq!(of("POST", "/2015-03-31/functions", weak).len(), 1);
         let g = "arn:aws:lambda:eu-west-1:000000000000:function:g:live";
+        let layer = "arn:aws:lambda:eu-west-1:000000000000:layer:l:1";
+        let body = format!(r#"{{"Layers":["{layer}"]}}"#);
+        let found = of("PUT", "/2015-03-31/functions/f/configuration", &body);
+        assert_eq!(found[1], ("lambda:GetLayerVersion".to_owned(), layer.to_owned()));
         let body = format!(r#"{{"DestinationConfig":{{"OnFailure":{{"Destination":"{g}"}}}}}}"#);
         let found = of("PUT", "/2019-09-25/functions/f/event-invoke-config", &body);
         assert_eq!(found[1], ("lambda:InvokeFunction".to_owned(), g.to_owned()));
@@ -279,7 +316,16 @@ mod tests {
         );
         let two = r#"{"logGroupName":"a","logGroupIdentifier":"b"}"#;
         assert_eq!(of("POST", "/", two).len(), 2, "whichever is read");
-        assert_eq!(one("POST", "/", "no JSON"), "logs:GetLogEvents *");
+        for unread in ["no JSON", "[]", r#"{"logGroupName":}"#] {
+            assert!(read("POST", "/", unread).is_err(), "{unread}");
+            assert!(read("POST", "/schedules/s", unread).is_err(), "{unread}");
+            assert!(read("POST", "/2015-03-31/functions", unread).is_err(), "{unread}");
+        }
+        // What is too deep for a reader of everything hides no name from a Deny.
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        let hiding = format!(r#"{{"logGroupName":"/aws/lambda/f","logEvents":{deep}}}"#);
+        assert_eq!(one("POST", "/", &hiding), format!("logs:GetLogEvents {group}:*"));
+        assert_eq!(one("POST", "/", ""), "logs:GetLogEvents *");
         assert_eq!(
             one("GET", "/2018-10-31/layers/l/versions/3", ""),
             format!("lambda:GetLayerVersion {}", arn("lambda:eu-west-1:000000000000:layer:l:3"))
